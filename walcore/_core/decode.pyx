@@ -1,0 +1,566 @@
+"""Bytes in, records out: frames in canonical form become `Record`s without a detour through a JSON parser.
+
+Canonical is the exact key order of the format without spaces; the strings may hold any valid JSON escape.  Whatever
+else has a checksum that holds is handed back as OTHER, and `walcore.frames` has a JSON parser judge it.  No length that
+a file claims makes anything here allocate: a frame that isn't wholly in the buffer is only measured.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.dict cimport PyDict_GetItem, PyDict_SetItem
+from cpython.list cimport PyList_Append
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_XDECREF, Py_INCREF
+from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+from walcore.errors import InvalidRecordError
+from walcore.format import MAX_JSON_BYTES as _MAX_JSON_BYTES
+
+cdef extern from "Python.h":
+    object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
+    void* PyUnicode_DATA(object text)
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
+    object PyUnicode_DecodeUTF8(const char* data, Py_ssize_t size, const char* errors)
+    object PyUnicode_FromObject(object text)
+
+cdef extern from "crc32c.h":
+    uint32_t walcore_crc32c(uint32_t crc, const void* data, size_t size) noexcept nogil
+
+cdef uint32_t MAX_JSON = _MAX_JSON_BYTES
+cdef const uint8_t* LETTERS = <const uint8_t*> b"IBLN"
+
+# What `Decoder.decode` stopped at; MORE: the buffer ends before the frame does.
+cdef enum:
+    _MORE = 0
+    _BAD_LENGTH = 1
+    _BAD_CRC = 2
+    _OTHER = 3
+
+MORE = _MORE
+BAD_LENGTH = _BAD_LENGTH
+BAD_CRC = _BAD_CRC
+OTHER = _OTHER
+
+cdef enum:
+    HIGH = 1          # holds bytes above 0x7F, checked to be strict UTF-8
+    ESCAPED = 2       # holds escapes, checked to be valid
+    SLOTS = 32        # of the cache of datatypes and languages
+
+
+cdef object _text(object value, str field):
+    if not isinstance(value, str):
+        raise TypeError(f"{field} must be a str, not {type(value).__name__}")
+    return PyUnicode_FromObject(value)      # a subclass could form a cycle, which a type without GC must never hold
+
+
+cdef int64_t _integer(object value, str field, int64_t low, int64_t high) except? -1:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{field} must be an int, not {type(value).__name__}")
+    if not low <= value <= high:
+        raise InvalidRecordError(f"{field} must be from {low} to {high}, got {value}", field=field)
+    return value
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(256)
+cdef class Record:
+    """Record(lsn, id, kind, lexical, datatype='', language='', hash=0)
+
+    One minted value.  `lsn` is signed 64-bit (0 if it was never logged), `id` and `hash` are signed 32-bit; `kind` is
+    a ValueKind, or the letter given; `datatype` and `language` are empty where the value has none.  Immutable.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        InvalidRecordError: a number is out of range or `kind` is none of I, B, L, N.
+    """
+
+    __match_args__ = ("lsn", "id", "kind", "lexical", "datatype", "language", "hash")
+
+    def __init__(self, lsn, id, kind, lexical, datatype="", language="", hash=0):
+        if self.lexical is not None:
+            raise TypeError("a Record can't be changed")
+        if not isinstance(kind, str):
+            raise TypeError(f"kind must be a ValueKind or its letter, not {type(kind).__name__}")
+        if kind not in ("I", "B", "L", "N"):
+            raise InvalidRecordError(f"kind must be one of I, B, L, N, got {kind!r}", field="kind")
+        self.lsn = _integer(lsn, "lsn", INT64_MIN, INT64_MAX)
+        self.id = <int32_t> _integer(id, "id", INT32_MIN, INT32_MAX)
+        self.hash = <int32_t> _integer(hash, "hash", INT32_MIN, INT32_MAX)
+        self.kind = kind
+        self.datatype = _text(datatype, "datatype")
+        self.language = _text(language, "language")
+        self.lexical = _text(lexical, "lexical")
+
+    def __eq__(self, other):
+        if not isinstance(other, Record):
+            return NotImplemented
+        cdef Record that = <Record> other
+        return (
+            self.lsn == that.lsn and self.id == that.id and self.hash == that.hash and _same_value(self, that)
+        )
+
+    def __hash__(self):
+        return hash((self.lsn, self.id, self.kind, self.lexical, self.datatype, self.language, self.hash))
+
+    def __repr__(self):
+        return (
+            f"Record(lsn={self.lsn}, id={self.id}, kind={str(self.kind)!r}, lexical={self.lexical!r}, "
+            f"datatype={self.datatype!r}, language={self.language!r}, hash={self.hash})"
+        )
+
+    def __reduce__(self):
+        return Record, (self.lsn, self.id, self.kind, self.lexical, self.datatype, self.language, self.hash)
+
+
+cdef bint _same_value(Record one, Record two):
+    return (
+        one.kind == two.kind and one.lexical == two.lexical and one.datatype == two.datatype
+        and one.language == two.language
+    )
+
+
+def same_value(Record one not None, Record two not None):
+    """Whether two records stand for the same value: kind, lexical, datatype and language (not the hash) are equal."""
+    return _same_value(one, two)
+
+
+def index(dict records not None, list batch not None):
+    """Enter each Record of `batch` into `records` (id -> Record); return the (old, new) pairs of ids already there.
+
+    The old one stays in `records`: which of the two counts is the caller's decision.
+    """
+    cdef list clashes = []
+    cdef Record record
+    cdef PyObject* old
+    for record in batch:
+        key = record.id
+        old = PyDict_GetItem(records, key)
+        if old is NULL:
+            PyDict_SetItem(records, key, record)
+        else:
+            clashes.append((<object> old, record))
+    return clashes
+
+
+# ---- Strings ---------------------------------------------------------------------------------------------------------
+
+cdef inline bint _is_hex(uint8_t c) noexcept nogil:
+    return 48 <= c <= 57 or 65 <= c <= 70 or 97 <= c <= 102
+
+
+cdef inline uint32_t _hex4(const uint8_t* p) noexcept nogil:
+    cdef uint32_t value = 0
+    cdef int i
+    for i in range(4):
+        value = value << 4 | ((p[i] & 15) + (9 if p[i] > 57 else 0))
+    return value
+
+
+cdef inline int _utf8_size(const uint8_t* p, const uint8_t* end) noexcept nogil:
+    """Bytes of the character above 0x7F at p; 0 if it isn't strict UTF-8 (too long a form, surrogate, cut off)."""
+    cdef uint8_t c = p[0]
+    cdef uint8_t low = 0x80
+    cdef uint8_t high = 0xBF
+    cdef int size, i
+    if c < 0xC2 or c > 0xF4:
+        return 0
+    size = 2 if c < 0xE0 else 3 if c < 0xF0 else 4
+    if end - p < size:
+        return 0
+    if c == 0xE0:
+        low = 0xA0
+    elif c == 0xED:
+        high = 0x9F
+    elif c == 0xF0:
+        low = 0x90
+    elif c == 0xF4:
+        high = 0x8F
+    if p[1] < low or p[1] > high:
+        return 0
+    for i in range(2, size):
+        if p[i] & 0xC0 != 0x80:
+            return 0
+    return size
+
+
+cdef inline int _escape_size(const uint8_t* p, const uint8_t* end) noexcept nogil:
+    """Bytes of the escape at p, which is a backslash; 0 if JSON has no such escape."""
+    if end - p < 2:
+        return 0
+    if p[1] == c"u":
+        if end - p >= 6 and _is_hex(p[2]) and _is_hex(p[3]) and _is_hex(p[4]) and _is_hex(p[5]):
+            return 6
+        return 0
+    if p[1] in (c'"', c"\\", c"/", c"b", c"f", c"n", c"r", c"t"):
+        return 2
+    return 0
+
+
+cdef inline bint _has_special(uint64_t word) noexcept nogil:
+    """Whether one of 8 bytes is a quote, a backslash, below 0x20 or above 0x7F (may say so of a harmless neighbour)."""
+    cdef uint64_t ones = 0x0101010101010101ULL
+    cdef uint64_t tops = 0x8080808080808080ULL
+    cdef uint64_t quote = word ^ (ones * 0x22)
+    cdef uint64_t slash = word ^ (ones * 0x5C)
+    return (((word - ones * 0x20) | (quote - ones) | (slash - ones) | word) & tops) != 0
+
+
+cdef const uint8_t* _scan_string(const uint8_t* p, const uint8_t* end, Span* span) noexcept nogil:
+    """Measure the string that begins at p; return what is behind its closing quote, NULL if it isn't valid."""
+    cdef uint64_t word
+    cdef int size
+    span.data = p
+    span.flags = 0
+    while True:
+        while end - p >= 8:
+            memcpy(&word, p, 8)
+            if _has_special(word):
+                break
+            p += 8
+        size = 0
+        while p < end and size < 8:
+            if p[0] == c'"':
+                span.size = p - span.data
+                return p + 1
+            if p[0] >= 0x80:
+                size = _utf8_size(p, end)
+                span.flags |= HIGH
+            elif p[0] == c"\\":
+                size = _escape_size(p, end)
+                span.flags |= ESCAPED
+            else:
+                size = p[0] >= 0x20
+            if size == 0:
+                return NULL
+            p += size
+        if p >= end:
+            return NULL
+
+
+cdef Py_ssize_t _unescape(const uint8_t* p, Py_ssize_t size, uint8_t* out) noexcept nogil:
+    """Write the string as UTF-8 (lone surrogates as three bytes); never longer than its escaped form."""
+    cdef const uint8_t* end = p + size
+    cdef uint8_t* start = out
+    cdef uint32_t code, low
+    cdef uint8_t c
+    while p < end:
+        c = p[0]
+        if c != c"\\":
+            out[0] = c
+            out += 1
+            p += 1
+            continue
+        c = p[1]
+        p += 2
+        if c != c"u":
+            out[0] = (
+                8 if c == c"b" else 9 if c == c"t" else 10 if c == c"n" else 12 if c == c"f" else 13 if c == c"r" else c
+            )
+            out += 1
+            continue
+        code = _hex4(p)
+        p += 4
+        if 0xD800 <= code < 0xDC00 and end - p >= 6 and p[0] == c"\\" and p[1] == c"u":
+            low = _hex4(p + 2)
+            if 0xDC00 <= low < 0xE000:
+                code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
+                p += 6
+        if code < 0x80:
+            out[0] = <uint8_t> code
+            out += 1
+        elif code < 0x800:
+            out[0] = <uint8_t> (0xC0 | code >> 6)
+            out[1] = <uint8_t> (0x80 | code & 0x3F)
+            out += 2
+        elif code < 0x10000:
+            out[0] = <uint8_t> (0xE0 | code >> 12)
+            out[1] = <uint8_t> (0x80 | code >> 6 & 0x3F)
+            out[2] = <uint8_t> (0x80 | code & 0x3F)
+            out += 3
+        else:
+            out[0] = <uint8_t> (0xF0 | code >> 18)
+            out[1] = <uint8_t> (0x80 | code >> 12 & 0x3F)
+            out[2] = <uint8_t> (0x80 | code >> 6 & 0x3F)
+            out[3] = <uint8_t> (0x80 | code & 0x3F)
+            out += 4
+    return out - start
+
+
+cdef object _string(const Span* span):
+    cdef uint8_t* buffer
+    cdef Py_ssize_t size
+    if span.size == 0:
+        return ""
+    if span.flags == 0:
+        text = PyUnicode_New(span.size, 127)
+        memcpy(PyUnicode_DATA(text), span.data, span.size)
+        return text
+    if not span.flags & ESCAPED:
+        return PyUnicode_DecodeUTF8(<const char*> span.data, span.size, NULL)
+    buffer = <uint8_t*> PyMem_Malloc(span.size)
+    if buffer is NULL:
+        raise MemoryError()
+    try:
+        size = _unescape(span.data, span.size, buffer)
+        return PyUnicode_DecodeUTF8(<const char*> buffer, size, "surrogatepass")
+    finally:
+        PyMem_Free(buffer)
+
+
+# ---- Frames ----------------------------------------------------------------------------------------------------------
+
+cdef const uint8_t* _scan_int(
+    const uint8_t* p, const uint8_t* end, int64_t low, int64_t high, int64_t* value
+) noexcept nogil:
+    """Read a plain integer; return what is behind it, NULL if there is none, it is out of range or has a leading 0."""
+    cdef bint negative = p < end and p[0] == c"-"
+    cdef uint64_t number = 0
+    cdef uint64_t limit
+    cdef const uint8_t* first
+    if negative:
+        p += 1
+    limit = <uint64_t> high if not negative else 0 - <uint64_t> low
+    first = p
+    while p < end and 48 <= p[0] <= 57:
+        if p - first == 19:                         # 19 digits fit 64 bits without overflow, and so does no limit of 20
+            return NULL
+        number = number * 10 + (p[0] - 48)
+        p += 1
+    if p == first or (p - first > 1 and first[0] == 48) or number > limit:
+        return NULL
+    value[0] = <int64_t> (0 - number if negative else number)
+    return p
+
+
+cdef inline const uint8_t* _skip(
+    const uint8_t* p, const uint8_t* end, const char* text, Py_ssize_t size
+) noexcept nogil:
+    if p is NULL or end - p < size or memcmp(p, text, size) != 0:
+        return NULL
+    return p + size
+
+
+cdef bint _parse_mint(const uint8_t* p, const uint8_t* end, Mint* mint) noexcept nogil:
+    """Take a canonical mint frame's JSON apart; False if it is anything else, valid or not."""
+    cdef int64_t number = 0
+    p = _skip(p, end, b'{"t":"M","lsn":', 15)
+    if p is NULL:
+        return False
+    p = _scan_int(p, end, 1, INT64_MAX, &mint.lsn)
+    if p is NULL or mint.lsn < 1:
+        return False
+    p = _skip(p, end, b',"id":', 6)
+    if p is NULL:
+        return False
+    p = _scan_int(p, end, INT32_MIN, INT32_MAX, &number)
+    mint.id = <int32_t> number
+    p = _skip(p, end, b',"vk":"', 7)
+    if p is NULL or p == end:
+        return False
+    mint.kind = 0
+    while mint.kind < 4 and LETTERS[mint.kind] != p[0]:
+        mint.kind += 1
+    if mint.kind == 4:
+        return False
+    p = _skip(p + 1, end, b'","lex":"', 9)
+    if p is NULL:
+        return False
+    p = _skip(_scan_string(p, end, &mint.lexical), end, b',"dt":"', 7)
+    if p is NULL:
+        return False
+    p = _skip(_scan_string(p, end, &mint.datatype), end, b',"lang":"', 9)
+    if p is NULL:
+        return False
+    p = _skip(_scan_string(p, end, &mint.language), end, b',"hash":', 8)
+    if p is NULL:
+        return False
+    p = _scan_int(p, end, INT32_MIN, INT32_MAX, &number)
+    mint.hash = <int32_t> number
+    p = _skip(p, end, b"}\n", 2)
+    return p is not NULL and p == end
+
+
+cdef inline uint32_t _u32(const uint8_t* p) noexcept nogil:
+    return <uint32_t> p[0] | <uint32_t> p[1] << 8 | <uint32_t> p[2] << 16 | <uint32_t> p[3] << 24
+
+
+@cython.final
+cdef class Decoder:
+    """Decoder(kinds=None, wanted=None)
+
+    Decodes the frames of one segment, buffer after buffer.  `kinds` are the objects that stand for I, B, L and N in
+    the Records made; without it frames are only checked and counted, with the GIL released.  With `wanted`, Records
+    are made for that id alone.
+
+    After a call of `decode`, `position` is where it stopped, and `frame_size` the bytes of the frame there (8 + JSON)
+    as its length field claims, 0 if that isn't in the buffer.  `first_lsn`, `last_lsn`, `max_lsn` (0: none yet),
+    `highest_id` (0 if none is above) and `frames` add up over all calls.  Not for several threads at a time.
+    """
+
+    cdef readonly Py_ssize_t position
+    cdef readonly Py_ssize_t frame_size
+    cdef readonly int64_t first_lsn
+    cdef readonly int64_t last_lsn
+    cdef readonly int64_t max_lsn
+    cdef readonly int32_t highest_id
+    cdef readonly int64_t frames
+    cdef tuple kinds
+    cdef bint filtered
+    cdef int32_t wanted
+    cdef PyObject* slots[SLOTS]
+
+    def __cinit__(self, kinds=None, wanted=None):
+        self.kinds = None if kinds is None else tuple(kinds)
+        if self.kinds is not None and len(self.kinds) != 4:
+            raise ValueError("kinds must be the four that stand for I, B, L and N")
+        self.filtered = wanted is not None
+        self.wanted = <int32_t> _integer(wanted, "wanted", INT32_MIN, INT32_MAX) if self.filtered else 0
+
+    def __dealloc__(self):
+        for i in range(SLOTS):
+            Py_XDECREF(self.slots[i])
+
+    def decode(self, data, Py_ssize_t start, Py_ssize_t stop, list out not None):
+        """Decode data[start:stop] (any buffer of bytes), appending to `out`, up to something that needs the caller.
+
+        Returns MORE (the buffer ends inside the frame at `position`, or exactly there), BAD_LENGTH (0 or above the
+        limit), BAD_CRC, or OTHER: a frame whose checksum holds that isn't a canonical mint.
+        """
+        cdef Py_buffer view
+        cdef const uint8_t* base
+        cdef Mint mint
+        cdef int status
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            if not 0 <= start <= stop <= view.len:
+                raise ValueError(f"start {start} and stop {stop} must lie within {view.len} bytes")
+            base = <const uint8_t*> view.buf
+            self.position = start
+            if self.kinds is None:
+                with nogil:
+                    while True:
+                        status = self._next(base, stop, &mint)
+                        if status >= 0:
+                            break
+                return status
+            while True:
+                status = self._next(base, stop, &mint)
+                if status >= 0:
+                    return status
+                if not self.filtered or mint.id == self.wanted:
+                    PyList_Append(out, self._record(&mint))
+        finally:
+            PyBuffer_Release(&view)
+
+    def count(self, int64_t lsn, int32_t id):
+        """Count a mint frame that came as OTHER and was decoded elsewhere; whether its Record is wanted."""
+        self._count(lsn, id)
+        return self.kinds is not None and (not self.filtered or id == self.wanted)
+
+    def skip(self):
+        """Pass over the whole frame at `position`, counting it."""
+        self.position += self.frame_size
+        self.frames += 1
+
+    cdef inline void _count(self, int64_t lsn, int32_t id) noexcept nogil:
+        if self.first_lsn == 0:
+            self.first_lsn = lsn
+        self.last_lsn = lsn
+        if lsn > self.max_lsn:
+            self.max_lsn = lsn
+        if id > self.highest_id:
+            self.highest_id = id
+
+    cdef int _next(self, const uint8_t* base, Py_ssize_t stop, Mint* mint) noexcept nogil:
+        """Take the next frame: -1 with `mint` filled and the position behind it, else what `decode` returns."""
+        cdef const uint8_t* p = base + self.position
+        cdef Py_ssize_t rest = stop - self.position
+        cdef uint32_t size
+        if rest < 4:
+            self.frame_size = 0
+            return _MORE
+        size = _u32(p)
+        self.frame_size = <Py_ssize_t> size + 8
+        if size == 0 or size > MAX_JSON:
+            return _BAD_LENGTH
+        if rest < self.frame_size:
+            return _MORE
+        if walcore_crc32c(0, p + 4, size) != _u32(p + 4 + size):
+            return _BAD_CRC
+        if not _parse_mint(p + 4, p + 4 + size, mint):
+            return _OTHER
+        self.position += self.frame_size
+        self.frames += 1
+        self._count(mint.lsn, mint.id)
+        return -1
+
+    cdef Record _record(self, const Mint* mint):
+        cdef Record record = Record.__new__(Record)
+        record.lsn = mint.lsn
+        record.id = mint.id
+        record.hash = mint.hash
+        record.kind = self.kinds[mint.kind]
+        record.lexical = _string(&mint.lexical)
+        record.datatype = self._shared(&mint.datatype)
+        record.language = self._shared(&mint.language)
+        return record
+
+    cdef object _shared(self, const Span* span):
+        """The string of `span`, the same object as before for one of the few that come again and again."""
+        cdef PyObject** slot
+        if span.size == 0 or span.flags != 0:
+            return _string(span)
+        slot = &self.slots[(span.size * 5 + span.data[span.size - 1]) % SLOTS]
+        if (
+            slot[0] is not NULL
+            and PyUnicode_GET_LENGTH(<object> slot[0]) == span.size
+            and memcmp(PyUnicode_DATA(<object> slot[0]), span.data, span.size) == 0
+        ):
+            return <object> slot[0]
+        text = _string(span)
+        Py_XDECREF(slot[0])
+        Py_INCREF(text)
+        slot[0] = <PyObject*> text
+        return text
+
+
+def find_frame(data, Py_ssize_t start, Py_ssize_t stop):
+    """The first offset in data[start:stop] at which a whole frame could begin, as far as these bytes tell; -1 if none.
+
+    That is a plausible length and a `{` behind it.  No printable text has one: a length's fourth byte is below 0x20.
+    """
+    cdef Py_buffer view
+    cdef const uint8_t* base
+    cdef Py_ssize_t i
+    cdef Py_ssize_t found = -1
+    cdef uint32_t size
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        if not 0 <= start <= stop <= view.len:
+            raise ValueError(f"start {start} and stop {stop} must lie within {view.len} bytes")
+        base = <const uint8_t*> view.buf
+        with nogil:
+            for i in range(start, stop - 4):
+                if base[i + 4] == c"{" and base[i + 3] <= 0x20:
+                    size = _u32(base + i)
+                    if 2 < size <= MAX_JSON:
+                        found = i
+                        break
+        return found
+    finally:
+        PyBuffer_Release(&view)
+
+
+def crc32c(data, uint32_t crc=0):
+    """CRC-32C of a buffer of bytes, going on from `crc`."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        with nogil:
+            crc = walcore_crc32c(crc, view.buf, view.len)
+        return crc
+    finally:
+        PyBuffer_Release(&view)
