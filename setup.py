@@ -1,7 +1,7 @@
 """The compiled modules and how they are compiled; everything else about the package is in pyproject.toml.
 
-Environment: WALCORE_WERROR=1 makes every warning an error; WALCORE_SANITIZE=address, thread or undefined builds for that
-sanitizer.
+Environment: WALCORE_WERROR=1 makes every warning an error; WALCORE_SANITIZE=address, thread or undefined builds for
+that sanitizer.
 """
 
 import atexit
