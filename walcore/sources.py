@@ -11,7 +11,7 @@ import os
 import zlib
 from typing import Any, Final, Protocol
 
-from walcore._core.decode import crc32c
+from walcore._core.encode import crc32c
 
 CHUNK: Final = 256 * 1024
 """Bytes read at a time: a batch of records stays in the processor's cache."""

@@ -15,6 +15,9 @@ from cpython.ref cimport Py_XDECREF, Py_INCREF
 from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
+from walcore._core.crc32c cimport walcore_crc32c
+from walcore._core.endian cimport get_u32_le
+
 from walcore.errors import InvalidRecordError
 from walcore.format import MAX_JSON_BYTES as _MAX_JSON_BYTES
 
@@ -24,9 +27,6 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     object PyUnicode_DecodeUTF8(const char* data, Py_ssize_t size, const char* errors)
     object PyUnicode_FromObject(object text)
-
-cdef extern from "crc32c.h":
-    uint32_t walcore_crc32c(uint32_t crc, const void* data, size_t size) noexcept nogil
 
 cdef uint32_t MAX_JSON = _MAX_JSON_BYTES
 cdef const uint8_t* LETTERS = <const uint8_t*> b"IBLN"
@@ -383,10 +383,6 @@ cdef bint _parse_mint(const uint8_t* p, const uint8_t* end, Mint* mint) noexcept
     return p is not NULL and p == end
 
 
-cdef inline uint32_t _u32(const uint8_t* p) noexcept nogil:
-    return <uint32_t> p[0] | <uint32_t> p[1] << 8 | <uint32_t> p[2] << 16 | <uint32_t> p[3] << 24
-
-
 @cython.final
 cdef class Decoder:
     """Decoder(kinds=None, wanted=None)
@@ -396,14 +392,15 @@ cdef class Decoder:
     are made for that id alone.
 
     After a call of `decode`, `position` is where it stopped, and `frame_size` the bytes of the frame there (8 + JSON)
-    as its length field claims, 0 if that isn't in the buffer.  `first_lsn`, `last_lsn`, `max_lsn` (0: none yet),
-    `highest_id` (0 if none is above) and `frames` add up over all calls.  Not for several threads at a time.
+    as its length field claims, 0 if that isn't in the buffer.  `first_lsn`, `last_lsn`, `min_lsn`, `max_lsn` (0: none
+    yet), `highest_id` (0 if none is above) and `frames` add up over all calls.  Not for several threads at a time.
     """
 
     cdef readonly Py_ssize_t position
     cdef readonly Py_ssize_t frame_size
     cdef readonly int64_t first_lsn
     cdef readonly int64_t last_lsn
+    cdef readonly int64_t min_lsn
     cdef readonly int64_t max_lsn
     cdef readonly int32_t highest_id
     cdef readonly int64_t frames
@@ -467,8 +464,10 @@ cdef class Decoder:
 
     cdef inline void _count(self, int64_t lsn, int32_t id) noexcept nogil:
         if self.first_lsn == 0:
-            self.first_lsn = lsn
+            self.first_lsn = self.min_lsn = lsn
         self.last_lsn = lsn
+        if lsn < self.min_lsn:
+            self.min_lsn = lsn
         if lsn > self.max_lsn:
             self.max_lsn = lsn
         if id > self.highest_id:
@@ -482,13 +481,13 @@ cdef class Decoder:
         if rest < 4:
             self.frame_size = 0
             return _MORE
-        size = _u32(p)
+        size = get_u32_le(p)
         self.frame_size = <Py_ssize_t> size + 8
         if size == 0 or size > MAX_JSON:
             return _BAD_LENGTH
         if rest < self.frame_size:
             return _MORE
-        if walcore_crc32c(0, p + 4, size) != _u32(p + 4 + size):
+        if walcore_crc32c(0, p + 4, size) != get_u32_le(p + 4 + size):
             return _BAD_CRC
         if not _parse_mint(p + 4, p + 4 + size, mint):
             return _OTHER
@@ -530,7 +529,8 @@ cdef class Decoder:
 def find_frame(data, Py_ssize_t start, Py_ssize_t stop):
     """The first offset in data[start:stop] at which a whole frame could begin, as far as these bytes tell; -1 if none.
 
-    That is a plausible length and a `{` behind it.  No printable text has one: a length's fourth byte is below 0x20.
+    That is a plausible length and the beginning of a JSON object behind it.  No JSON text has one inside: the length's
+    fourth byte would have to be a printable character, which makes it too large.
     """
     cdef Py_buffer view
     cdef const uint8_t* base
@@ -543,24 +543,12 @@ def find_frame(data, Py_ssize_t start, Py_ssize_t stop):
             raise ValueError(f"start {start} and stop {stop} must lie within {view.len} bytes")
         base = <const uint8_t*> view.buf
         with nogil:
-            for i in range(start, stop - 4):
-                if base[i + 4] == c"{" and base[i + 3] <= 0x20:
-                    size = _u32(base + i)
+            for i in range(start, stop - 5):
+                if base[i + 4] == c"{" and base[i + 5] in (c'"', c" ", c"\t", c"\r", c"\n"):
+                    size = get_u32_le(base + i)
                     if 2 < size <= MAX_JSON:
                         found = i
                         break
         return found
-    finally:
-        PyBuffer_Release(&view)
-
-
-def crc32c(data, uint32_t crc=0):
-    """CRC-32C of a buffer of bytes, going on from `crc`."""
-    cdef Py_buffer view
-    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-    try:
-        with nogil:
-            crc = walcore_crc32c(crc, view.buf, view.len)
-        return crc
     finally:
         PyBuffer_Release(&view)

@@ -1,0 +1,410 @@
+"""Bytes to frames, and the reason why it stopped: tear or corruption.
+
+A fault runs from the first byte that begins no whole frame to the next whole frame whose checksum holds, else to the
+end of the file.  What a length field claims doesn't count, since it may be what is damaged.  A tear is what a crash
+leaves of frames that were never acknowledged; corruption is damage to what was.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from walcore._core.decode import BAD_LENGTH, MORE, OTHER, Decoder, Record, find_frame
+from walcore._core.encode import crc32c
+from walcore.format import CRC_SIZE, FRAME_OVERHEAD, LENGTH_SIZE, MAX_INT32, MAX_LSN, MIN_INT32
+from walcore.jsonline import integer, parse_line, string
+from walcore.record import ValueKind
+from walcore.segments import Segment, open_segment
+from walcore.sources import LARGE, GzipSource, PlainSource, Source, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ZEROS: Final = bytes(8)
+_SECTOR: Final = 512
+_MAX_UINT32: Final = 2**32 - 1
+# What the search for the next frame may spend on checksums of what looks like one; an honest file needs a fraction.
+_TRIAL_BYTES: Final = 1 << 30
+
+
+class FaultKind(StrEnum):
+    """What a reader can meet; the member's value is its name in reports."""
+
+    TORN_TAIL = "torn_tail"
+    CORRUPT_FRAME = "corrupt_frame"
+    INVALID_RECORD = "invalid_record"
+    MISSING_SEGMENT = "missing_segment"
+    DUPLICATE_SEGMENT = "duplicate_segment"
+    EMPTY_SEGMENT = "empty_segment"
+    UNREADABLE_SEGMENT = "unreadable_segment"
+    MISSING_SUMMARY = "missing_summary"
+    SUMMARY_MISMATCH = "summary_mismatch"
+    TRUNCATED_GZIP = "truncated_gzip"
+    FOREIGN_STORE = "foreign_store"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong at byte `offset` of the plain content of the file `segment`.
+
+    `lsn_before` and `lsn_after` are the LSNs of the records met last before and first behind it, None if there is none.
+    """
+
+    kind: FaultKind
+    segment: str
+    offset: int
+    detail: str
+    lsn_before: int | None = None
+    lsn_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentCheck:
+    """What a pass over a whole segment found.  Offsets and sizes are in bytes of its plain content.
+
+    `frames` counts the whole frames, header and summary included.  `end` is the offset behind the last whole frame
+    before the first fault; `first_lsn`, `last_lsn`, `highest_id` and `crc32` (zlib's, of all bytes before the summary)
+    speak of what lies before it.  `max_lsn` is the greatest of any whole frame, also behind faults.  LSNs are 0 if
+    there is none.  `summary` is (lastId, crc32).  `tear`: the first fault is a tear, so what is behind `end` was never
+    acknowledged.
+    """
+
+    frames: int
+    end: int
+    size: int
+    first_lsn: int
+    last_lsn: int
+    max_lsn: int
+    highest_id: int
+    crc32: int
+    summary: tuple[int, int] | None
+    faults: tuple[Fault, ...]
+    tear: bool
+
+
+def check_segment(segment: Segment, vouched: int = 0) -> SegmentCheck:
+    """Read all of a segment without making records, in constant memory; nothing is raised for damage.
+
+    `vouched` is the number of bytes, from the start, that a fitting state file calls on disk: no fault in them is a
+    tear.
+
+    Raises:
+        OSError: the file can't be opened or read.
+    """
+    fd = open_segment(segment.path)
+    try:
+        frames = FrameReader(segment, fd, segment.size, vouched=vouched, checksum=True)
+        faults: list[Fault] = []
+        sound = None
+        while True:
+            for _ in frames.batches():
+                pass
+            if frames.fault is not None:
+                faults.append(frames.fault)
+            if sound is None:
+                sound = (frames.end, frames.first_lsn, frames.last_lsn, frames.highest_id)
+                tear = frames.tear
+            if frames.fault is None or not frames.resume():
+                break
+    finally:
+        os.close(fd)
+    end, first_lsn, last_lsn, highest_id = sound
+    return SegmentCheck(
+        frames=frames.frames,
+        end=end,
+        size=frames.offset,
+        first_lsn=first_lsn,
+        last_lsn=last_lsn,
+        max_lsn=frames.max_lsn,
+        highest_id=highest_id,
+        crc32=frames.crc32,
+        summary=frames.summary,
+        faults=tuple(faults),
+        tear=tear,
+    )
+
+
+class FrameReader:
+    """One pass over one segment, forwards, in constant memory.
+
+    `batches` yields lists of Records up to a fault or the end; then `fault` tells which (None: the end), and `resume`
+    goes to the next whole frame, from which `batches` goes on.  Without `records` nothing is yielded, only counted;
+    with `wanted` only the Records of that id are.  The descriptor stays the caller's.
+    """
+
+    def __init__(
+        self,
+        segment: Segment,
+        fd: int,
+        size: int,
+        *,
+        records: bool = False,
+        wanted: int | None = None,
+        vouched: int = 0,
+        checksum: bool = False,
+    ) -> None:
+        self.name = segment.name
+        self.sealed = segment.sealed
+        self.vouched = vouched
+        self.fault: Fault | None = None
+        self.tear = False
+        """The fault is a tear."""
+        self.unfinished = False
+        """The fault is a last frame that the file ends in the middle of."""
+        self.summary: tuple[int, int] | None = None
+        self.crc32 = 0
+        self.end = 0
+        source: Source = GzipSource(fd, size) if self.sealed else PlainSource(fd, size)
+        self._window = Window(source)
+        self._decoder = Decoder(tuple(ValueKind) if records or wanted is not None else None, wanted)
+        self._checksum = checksum or self.sealed
+        self._sound = True
+        self._trials = _TRIAL_BYTES + 4 * size
+        self._behind: bool | None = None
+        """Where `resume` goes on: True here, False nowhere, None must be searched."""
+
+    @property
+    def offset(self) -> int:
+        """Bytes passed over so far."""
+        return self._window.offset
+
+    @property
+    def frames(self) -> int:
+        """Whole frames so far."""
+        return self._decoder.frames
+
+    @property
+    def first_lsn(self) -> int:
+        """LSN of the first record; 0 if there is none yet, as below."""
+        return self._decoder.first_lsn
+
+    @property
+    def last_lsn(self) -> int:
+        """LSN of the last record."""
+        return self._decoder.last_lsn
+
+    @property
+    def min_lsn(self) -> int:
+        """The least LSN: RDF4J writes some out of order."""
+        return self._decoder.min_lsn
+
+    @property
+    def max_lsn(self) -> int:
+        """The greatest LSN."""
+        return self._decoder.max_lsn
+
+    @property
+    def highest_id(self) -> int:
+        """The highest id, 0 if none is above."""
+        return self._decoder.highest_id
+
+    def batches(self) -> Iterator[list[Record]]:
+        """Yield Records, many at a time, up to a fault or the end."""
+        self.fault, self.tear, self.unfinished = None, False, False
+        window, decoder = self._window, self._decoder
+        batch: list[Record] = []
+        while True:
+            status = decoder.decode(window.data, window.start, window.stop, batch)
+            self._take(decoder.position - window.start)
+            if status == OTHER:
+                going = self._other(batch)
+            elif status == MORE:
+                if batch:
+                    yield batch
+                    batch = []
+                going = self._more()
+            else:
+                going = self._damaged("a length of 0 or above the limit" if status == BAD_LENGTH else _BAD_CRC)
+            if not going:
+                break
+        if batch:
+            yield batch
+
+    def resume(self) -> bool:
+        """Go to the next whole frame behind the fault; False if there is none."""
+        if self._behind is None:
+            self._behind = self._search(_Zeros(self.offset))
+        return self._behind
+
+    # -- going on, or not ---------------------------------------------------------------------------------------------
+
+    def _take(self, size: int) -> None:
+        """Pass over `size` bytes of whole frames."""
+        window = self._window
+        if self._sound and size:
+            if self._checksum and self.summary is None:
+                with memoryview(window.data) as view:
+                    self.crc32 = zlib.crc32(view[window.start : window.start + size], self.crc32)
+            self.end = window.offset + size
+        window.take(size)
+
+    def _more(self) -> bool:
+        """Have the whole of the next frame here."""
+        window, source = self._window, self._window.source
+        need = self._decoder.frame_size or LENGTH_SIZE
+        if need > LARGE and window.fill(LENGTH_SIZE + 1):
+            left = source.remaining()
+            there = left is None or len(window) + left >= need
+            if window.data[window.start + LENGTH_SIZE] not in b"{ \t\r\n":
+                return self._damaged("a large length, and no JSON object behind it")
+            if there and source.holds(window.offset + LENGTH_SIZE, need - FRAME_OVERHEAD) is False:
+                return self._damaged(_BAD_CRC)
+        if window.fill(need):
+            return True
+        if source.damage is not None:
+            kind, detail = source.damage
+            return self._stop(FaultKind(kind), detail, behind=False)
+        if len(window):
+            return self._damaged(f"the file ends inside a frame, {len(window)} bytes behind its start", unfinished=True)
+        if self.sealed and self.summary is None and self._sound:
+            return self._stop(FaultKind.MISSING_SUMMARY, "a sealed segment that ends without its summary", behind=False)
+        return False
+
+    def _stop(self, kind: FaultKind, detail: str, *, behind: bool | None, offset: int | None = None) -> bool:
+        at = self.offset if offset is None else offset
+        self.fault = Fault(kind, self.name, at, detail, lsn_before=self.last_lsn or None)
+        self._behind, self._sound = behind, False
+        return False
+
+    def _damaged(self, detail: str, *, unfinished: bool = False) -> bool:
+        """Stop where no whole frame begins; in a plain file, tell tear from corruption by what is behind."""
+        if self.sealed:  # it was whole when it was sealed
+            return self._stop(FaultKind.CORRUPT_FRAME, detail, behind=None)
+        offset, zeros = self.offset, _Zeros(self.offset)
+        found = self._search(zeros)
+        torn = zeros.found() or not (found or self._trials < 0)
+        self.tear = torn and offset >= self.vouched
+        self.unfinished = unfinished and not found
+        if torn and not self.tear:
+            detail += ", in what was known to be on disk"
+        kind = FaultKind.TORN_TAIL if self.tear else FaultKind.CORRUPT_FRAME
+        return self._stop(kind, detail, behind=found, offset=offset)
+
+    # -- frames that aren't canonical mints ---------------------------------------------------------------------------
+
+    def _other(self, batch: list[Record]) -> bool:
+        window, decoder = self._window, self._decoder
+        offset, size = window.offset, decoder.frame_size
+        start = window.start + LENGTH_SIZE
+        line = bytes(memoryview(window.data)[start : start + size - FRAME_OVERHEAD])
+        problem = None
+        try:
+            fields = parse_line(line)
+            if fields.get("t") == "M":
+                record = _record(fields)
+                if decoder.count(record.lsn, record.id):
+                    batch.append(record)
+            elif fields.get("t") == "S" and self.sealed:
+                problem = self._summary(fields)
+        except ValueError as error:
+            decoder.skip()
+            self._take(size)
+            return self._stop(FaultKind.INVALID_RECORD, str(error), behind=True, offset=offset)
+        decoder.skip()
+        self._take(size)
+        if problem is None and self.summary is not None and window.fill(1):
+            problem, offset = "frames behind the summary", self.offset
+        if problem is not None and self._sound:
+            return self._stop(FaultKind.SUMMARY_MISMATCH, problem, behind=True, offset=offset)
+        return True
+
+    def _summary(self, fields: dict[str, Any]) -> str | None:
+        """Take the summary; return what is wrong with it."""
+        crc32 = integer(fields, "crc32", 0, _MAX_UINT32)
+        last_id = integer(fields, "lastId", MIN_INT32, MAX_INT32)
+        if self.summary is None:
+            self.summary = (last_id, crc32)
+        if crc32 != self.crc32:
+            return f"the summary's crc32 is {crc32}, that of the content {self.crc32}"
+        if last_id != self.highest_id:
+            return f"the summary's lastId is {last_id}, the highest id {self.highest_id}"
+        return None
+
+    # -- the next whole frame -----------------------------------------------------------------------------------------
+
+    def _search(self, zeros: _Zeros) -> bool:
+        """Go to the next whole frame, showing `zeros` what is passed over; at the end, False."""
+        window = self._window
+        keep = LENGTH_SIZE + 1  # so many bytes it takes to see that a frame may begin
+        self._pass(1, zeros)
+        while self._trials >= 0:
+            at = find_frame(window.data, window.start, window.stop)
+            if at >= 0:
+                self._pass(at - window.start, zeros)
+                if self._whole():
+                    return True
+                self._pass(1, zeros)
+                continue
+            self._pass(len(window) - keep, zeros)
+            if not window.fill(len(window) + 1):
+                self._pass(len(window), zeros)
+                return False
+        return False
+
+    def _pass(self, size: int, zeros: _Zeros) -> None:
+        size = min(size, len(self._window))
+        if size > 0:
+            start = self._window.start
+            zeros.see(self._window.data[start : start + size])
+            self._window.take(size)
+
+    def _whole(self) -> bool:
+        """Whether the frame that seems to begin here is there in full and its checksum holds."""
+        window, source = self._window, self._window.source
+        size = int.from_bytes(window.data[window.start : window.start + LENGTH_SIZE], "little")
+        left = source.remaining()
+        if left is not None and len(window) + left < size + FRAME_OVERHEAD:
+            return False
+        self._trials -= size
+        if size > LARGE and (holds := source.holds(window.offset + LENGTH_SIZE, size)) is not None:
+            return holds
+        if not window.fill(size + FRAME_OVERHEAD):
+            return False
+        start = window.start + LENGTH_SIZE
+        with memoryview(window.data) as view:
+            stored = int.from_bytes(view[start + size : start + size + CRC_SIZE], "little")
+            return view[start + size - 1] == 10 and crc32c(view[start : start + size]) == stored  # 10: the line's end
+
+
+_BAD_CRC: Final = "the checksum doesn't hold"
+
+
+class _Zeros:
+    """Looks for what a lost page leaves: 8 zeros in a row, or zeros from the fault's start to the end of a sector."""
+
+    def __init__(self, offset: int) -> None:
+        self._to_sector = -offset % _SECTOR
+        self._head = b""
+        self._tail = b""
+        self._run = False
+
+    def see(self, piece: bytes | bytearray) -> None:
+        if len(self._head) < self._to_sector:
+            self._head += piece[: self._to_sector - len(self._head)]
+        if not self._run:
+            self._run = _ZEROS in piece or _ZEROS in self._tail + piece[: len(_ZEROS)]
+            self._tail = (self._tail + piece[-len(_ZEROS) :])[-len(_ZEROS) + 1 :]
+
+    def found(self) -> bool:
+        return self._run or (self._to_sector > 0 and self._head == bytes(self._to_sector))
+
+
+def _record(fields: dict[str, Any]) -> Record:
+    """A mint frame's Record.  Raises ValueError if a field is missing or not what the format has there."""
+    kind = string(fields, "vk")
+    if kind not in ("I", "B", "L", "N"):
+        msg = f"vk must be one of I, B, L, N, got {kind[:40]!r}"
+        raise ValueError(msg)
+    return Record(
+        integer(fields, "lsn", 1, MAX_LSN),
+        integer(fields, "id", MIN_INT32, MAX_INT32),
+        ValueKind(kind),
+        string(fields, "lex"),
+        string(fields, "dt"),
+        string(fields, "lang"),
+        integer(fields, "hash", MIN_INT32, MAX_INT32, 0),
+    )
