@@ -1,8 +1,9 @@
 """One writer per directory: a lock over the whole file `lock`, the one that RDF4J takes as well.
 
 On Linux it is an open-file-description lock: it also shuts out a second opening in the same process, and it outlives
-the closing of another descriptor of the file.  A forked child inherits it, hence `abandon_in_child`, and hence a release
-in so many words.  Elsewhere it is a POSIX lock, which belongs to the process: a set of paths keeps the second opening out.
+the closing of another descriptor of the file.  A forked child inherits it, hence `abandon_in_child`, and a release in
+so many words.  Elsewhere it is a POSIX lock, which belongs to the process: a set of paths keeps the second opening
+out.
 """
 
 from __future__ import annotations

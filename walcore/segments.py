@@ -41,7 +41,7 @@ READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _NO_LINK: Final = {
     errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EXDEV
 }  # fmt: skip
-_NOT_REGULAR: Final = "not a regular file"
+NOT_REGULAR: Final = "not a regular file"
 _CHECKSUM: Final = b',"crc32c":'
 
 
@@ -174,7 +174,8 @@ def parse_header(json: bytes, crc: int) -> Header | None:
         return None
     if not isinstance(fields, dict) or fields.get("t") != "V":
         return None
-    store, created, number, first_id = (fields.get(key) for key in ("store", "created", "segment", "firstId"))
+    values: list[Any] = [fields.get(key) for key in ("store", "created", "segment", "firstId")]
+    store, created, number, first_id = values
     if not isinstance(store, str) or any(type(value) is not int for value in (created, number, first_id)):
         return None
     if number < 1:
@@ -255,7 +256,7 @@ class Directory:
         """The segment called `name`, its header read; None if it isn't there."""
         sealed, path = name.endswith(fmt.SEALED_SUFFIX), self.path / name
         header: Header | None = None
-        problem: str | None = _NOT_REGULAR
+        problem: str | None = NOT_REGULAR
         fd = -1
         try:
             with _told("stat", path):
@@ -397,7 +398,8 @@ class Directory:
         """Unlink every temporary file that a crash left; returns the names."""
         left = [name for name in self.names() if name.endswith(fmt.TEMPORARY_SUFFIX)]
         for name in left:
-            self.drop(name)
+            with suppress(IsADirectoryError):
+                self.drop(name)
         return left
 
     # -- quarantine ---------------------------------------------------------------------------------------------------
@@ -531,11 +533,11 @@ def _open_regular(name: str, dir_fd: int | None) -> int:
         fd = os.open(name, READ_FLAGS, dir_fd=dir_fd)
     except OSError as exc:
         if exc.errno in (errno.ELOOP, errno.ENXIO):
-            raise OSError(errno.EINVAL, _NOT_REGULAR) from exc
+            raise OSError(errno.EINVAL, NOT_REGULAR) from exc
         raise
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise OSError(errno.EINVAL, _NOT_REGULAR)
+        raise OSError(errno.EINVAL, NOT_REGULAR)
     return fd
 
 

@@ -1,0 +1,290 @@
+"""Sealing: a finished segment becomes gzip with a summary at its end, on a thread of its own.
+
+Nothing here can fail the log.  A segment that can't be sealed stays as it is, plain, and the reason is logged and kept;
+the next opening tries again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import zlib
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from walcore._core.encode import summary_frame
+from walcore.errors import WalError
+from walcore.format import SEALED_SUFFIX, TEMPORARY_SUFFIX
+from walcore.frames import check_segment
+from walcore.segments import write_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from walcore.segments import Directory, Segment
+
+log = logging.getLogger("walcore")
+
+# Small enough that a stop is prompt, large enough that the interpreter's lock is rarely asked for.
+CHUNK_BYTES: Final = 256 * 1024
+GZIP_WBITS: Final = 31
+KEPT_FAILURES: Final = 100
+
+
+def _codec() -> tuple[Any, int]:
+    try:
+        from isal import isal_zlib
+    except ImportError:
+        return zlib, 6
+    return isal_zlib, 2
+
+
+class SealError(WalError):
+    """A segment can't be sealed; it stays plain."""
+
+
+class _StoppedError(Exception):
+    """The seal was given up on request."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealFailure:
+    """A segment that stayed plain, by file name, and why."""
+
+    segment: str
+    reason: str
+
+
+def seal_segment(directory: Directory, segment: Segment, pause: Callable[[], None] = lambda: None) -> Path:
+    """Replace a finished plain segment by its gzip with a summary; every step can be cut off by a crash.
+
+    The plain file is deleted only after the sealed one was synced, read back, and its name synced.  `pause` is called
+    between chunks; an exception of it ends the work without a trace.
+
+    Returns:
+        The path of the sealed segment.
+
+    Raises:
+        SealError: the segment is damaged, changed meanwhile, or its sealed name is taken.
+        OSError: reading or writing failed.
+    """
+    check = check_segment(segment, vouched=segment.size)
+    pause()
+    if check.faults:
+        fault = check.faults[0]
+        msg = f"{segment.name} is damaged: {fault.kind} at byte {fault.offset}: {fault.detail}"
+        raise SealError(msg)
+    # Where the original was stopped while sealing in place the summary is there already.
+    tail = b"" if check.summary else summary_frame(max(check.highest_id, 0), check.crc32)
+    name = segment.name + SEALED_SUFFIX
+    temporary = name + TEMPORARY_SUFFIX
+    source = directory.open(segment.name)
+    try:
+        target = directory.create(temporary)
+        try:
+            size, crc = _compress(source, target, tail, pause)
+            _expect(size - len(tail) == segment.size, segment, "its size changed")
+            _expect(bool(check.summary) or zlib.crc32(tail, check.crc32) == crc, segment, "two readings differ")
+            directory.sync_data(target, temporary)
+            _verify(directory, temporary, size, crc, pause)
+            status = os.fstat(source)
+            _expect(status.st_ino == segment.inode, segment, "another file has its name")
+            _expect(status.st_nlink > 0, segment, "it was deleted meanwhile")
+            try:
+                directory.publish(temporary, name)
+            except FileExistsError:
+                msg = f"{name} is there already; the next opening decides which of the two counts"
+                raise SealError(msg) from None
+        finally:
+            os.close(target)
+            directory.drop(temporary)
+    finally:
+        os.close(source)
+    directory.sync()
+    _expect(directory.delete(segment), segment, "another file took its name; both are there")
+    return directory.path / name
+
+
+def _expect(holds: bool, segment: Segment, what: str) -> None:
+    if not holds:
+        msg = f"{segment.name} was not sealed: {what}"
+        raise SealError(msg)
+
+
+def _compress(source: int, target: int, tail: bytes, pause: Callable[[], None]) -> tuple[int, int]:
+    """Gzip all of `source` and `tail`; returns size and CRC-32 of the plain bytes."""
+    codec, level = _codec()
+    # No name and no time in the gzip header: the same segment gives the same bytes.
+    deflate = codec.compressobj(level, zlib.DEFLATED, GZIP_WBITS)
+    size = crc = 0
+    while chunk := os.pread(source, CHUNK_BYTES, size):
+        write_all(target, deflate.compress(chunk))
+        size, crc = size + len(chunk), zlib.crc32(chunk, crc)
+        pause()
+    write_all(target, deflate.compress(tail) + deflate.flush())
+    return size + len(tail), zlib.crc32(tail, crc)
+
+
+def _verify(directory: Directory, name: str, size: int, crc: int, pause: Callable[[], None]) -> None:
+    """Read the gzip back: it must be whole, end where the file ends, and hold just what went in."""
+    inflate = _codec()[0].decompressobj(GZIP_WBITS)
+    found_size = found_crc = 0
+    with os.fdopen(directory.open(name), "rb", buffering=0) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            while chunk and not inflate.eof:
+                plain = inflate.decompress(chunk, CHUNK_BYTES)
+                found_size, found_crc = found_size + len(plain), zlib.crc32(plain, found_crc)
+                chunk = inflate.unconsumed_tail
+            pause()
+    if not inflate.eof or inflate.unused_data or (found_size, found_crc) != (size, crc):
+        msg = f"{name} can't be read back as it was written"
+        raise SealError(msg)
+
+
+class Sealer:
+    """Seals what is submitted and calls the listener, one after the other, on a daemon thread.
+
+    The thread is started when first needed.  Where none may be started nothing is sealed, and the listener is called by
+    `close`.  It waits without polling.
+
+    State, all under `_changed`: `_segments` and `_forced` are what waits, `_current` is what is being sealed; `_round`
+    rises with every `stop`, and a seal of an earlier round gives up; `_closing` ends the thread once nothing waits.
+    Submitters, `stop` and `close` wake the thread; the thread wakes `stop` when it gets idle.  The lock is reentrant: a
+    signal handler that logs may run while this very thread holds it.
+    """
+
+    def __init__(self, directory: Directory, *, on_force: Callable[[Path], object] | None = None) -> None:
+        self._directory = directory
+        self._on_force = on_force
+        self._changed = threading.Condition(threading.RLock())
+        self._segments: deque[Segment] = deque()
+        self._forced: deque[Path] = deque()
+        self._current: Segment | None = None
+        self._round = 0
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        self._no_thread = False
+        self.sealed = 0
+        self.failed = 0
+        self.failures: deque[SealFailure] = deque(maxlen=KEPT_FAILURES)
+
+    @property
+    def backlog(self) -> int:
+        """How many segments wait to be sealed, the one being sealed included."""
+        with self._changed:
+            return len(self._segments) + (self._current is not None)
+
+    def submit(self, segment: Segment) -> None:
+        """Queue a finished, synced segment.  Never fails."""
+        with self._changed:
+            self._segments.append(segment)
+            self._wake()
+
+    def notify(self, path: Path) -> None:
+        """Queue a call of the listener with `path`, a file just synced.
+
+        If the call queued last is for the same file and still waits, it stands for both.
+        """
+        if self._on_force is None:
+            return
+        with self._changed:
+            if not self._forced or self._forced[-1] != path:
+                self._forced.append(path)
+                self._wake()
+
+    def stop(self) -> list[Segment]:
+        """Give up the seal being made, drop what waits, and return when nothing is touched any more.
+
+        What is submitted later is sealed as ever.
+
+        Returns:
+            What was given up, to be submitted again if it is not deleted after all.
+        """
+        with self._changed:
+            given_up = ([self._current] if self._current else []) + list(self._segments)
+            self._segments.clear()
+            self._round += 1
+            if threading.current_thread() is not self._thread:
+                self._changed.wait_for(lambda: self._current is None)
+        return given_up
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Finish what waits and end the thread; True once that is done, False when `timeout` seconds ran out first.
+
+        May be called again.
+        """
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+            thread = self._thread
+            if thread is None:
+                self._segments.clear()
+        if thread is None:
+            self._call_listener()
+        elif thread is not threading.current_thread():
+            thread.join(timeout)
+            return not thread.is_alive()
+        return True
+
+    def _wake(self) -> None:
+        if self._thread is None and not self._no_thread and not self._closing:
+            thread = threading.Thread(target=self._run, name="walcore-sealer", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as exc:
+                self._no_thread = True
+                log.warning("%s: no segment is sealed in this process: %s", self._directory.path, exc)
+            else:
+                self._thread = thread
+        self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._segments or self._forced or self._closing)
+                if not self._segments and not self._forced:
+                    return
+                # The listener first: a seal takes seconds.
+                self._current = None if self._forced else self._segments.popleft()
+                started, segment = self._round, self._current
+            try:
+                if segment is None:
+                    self._call_listener()
+                else:
+                    self._seal(segment, started)
+            finally:
+                with self._changed:
+                    self._current = None
+                    self._changed.notify_all()
+
+    def _seal(self, segment: Segment, started: int) -> None:
+        def pause() -> None:
+            self._call_listener()
+            if self._round != started:
+                raise _StoppedError
+
+        try:
+            path = seal_segment(self._directory, segment, pause)
+        except _StoppedError:
+            return
+        except Exception as exc:  # noqa: BLE001 (whatever it is, the log goes on and the segment stays plain)
+            self.failed += 1
+            self.failures.append(SealFailure(segment.name, str(exc) or repr(exc)))
+            log.warning("Segment %s stays plain: %s", segment.path, exc)
+        else:
+            self.sealed += 1
+            self.notify(path)
+
+    def _call_listener(self) -> None:
+        while self._on_force is not None:
+            with self._changed:
+                if not self._forced:
+                    return
+                path = self._forced.popleft()
+            try:
+                self._on_force(path)
+            except BaseException:  # sys.exit() in a listener must not end sealing
+                log.exception("on_force failed for %s", path)
