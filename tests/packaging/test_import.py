@@ -1,0 +1,77 @@
+"""What `import walcore` says and costs where something is missing, and where nothing is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.packaging
+ROOT = Path(__file__).parents[2]
+WINDOWS = "import sys; sys.platform = 'win32'; "
+# Each of these costs more than the rest of the import together.
+LATE = ["asyncio", "brickschema", "click", "crc32c", "isal", "pyoxigraph", "rich"]
+
+
+def python(code: str, *, path: Path | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | ({"PYTHONPATH": str(path)} if path else {})
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def uncompiled(tmp_path: Path) -> Path:
+    """A folder in which walcore is found before the installed one, and not compiled."""
+    shutil.copytree(ROOT / "walcore", tmp_path / "walcore", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    return tmp_path
+
+
+def test_without_the_compiled_core_the_error_names_the_command_to_run(uncompiled: Path) -> None:
+    done = python("import walcore", path=uncompiled)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: ")
+    assert "pip install" in last
+
+
+def test_an_error_inside_the_core_is_not_taken_for_a_missing_core(uncompiled: Path) -> None:
+    (uncompiled / "walcore" / "config.py").write_text("import no_such_module_of_yours\n")
+    assert "no_such_module_of_yours" in python("import walcore", path=uncompiled).stderr
+
+
+def test_on_windows_the_import_fails_with_one_sentence() -> None:
+    done = python(WINDOWS + "import walcore")
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: ")
+    assert "Windows" in last
+
+
+def test_on_windows_the_build_fails_with_one_sentence() -> None:
+    done = python(WINDOWS + "import runpy; runpy.run_path('setup.py')", cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines() == [done.stderr.strip()]
+    assert "Windows" in done.stderr
+
+
+def test_importing_brings_in_nothing_that_can_wait() -> None:
+    done = python(f"import sys, walcore; print(*[name for name in {LATE} if name in sys.modules])")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def test_importing_takes_less_than_a_tenth_of_a_second() -> None:
+    def seconds(code: str) -> float:
+        begin = time.perf_counter()
+        assert python(code).returncode == 0
+        return time.perf_counter() - begin
+
+    pairs = [(seconds("pass"), seconds("import walcore")) for _ in range(7)]
+    assert statistics.median(with_it - bare for bare, with_it in pairs) < 0.1
