@@ -77,17 +77,16 @@ def seal_segment(directory: Directory, segment: Segment, pause: Callable[[], Non
         fault = check.faults[0]
         msg = f"{segment.name} is damaged: {fault.kind} at byte {fault.offset}: {fault.detail}"
         raise SealError(msg)
-    # Where the original was stopped while sealing in place the summary is there already.
-    tail = b"" if check.summary else summary_frame(max(check.highest_id, 0), check.crc32)
+    summary = summary_frame(max(check.highest_id, 0), check.crc32)
     name = segment.name + SEALED_SUFFIX
     temporary = name + TEMPORARY_SUFFIX
     source = directory.open(segment.name)
     try:
         target = directory.create(temporary)
         try:
-            size, crc = _compress(source, target, tail, pause)
-            _expect(size - len(tail) == segment.size, segment, "its size changed")
-            _expect(bool(check.summary) or zlib.crc32(tail, check.crc32) == crc, segment, "two readings differ")
+            size, crc = _compress(source, target, summary, pause)
+            _expect(size - len(summary) == segment.size, segment, "its size changed")
+            _expect(crc == zlib.crc32(summary, check.crc32), segment, "two readings of it differ")
             directory.sync_data(target, temporary)
             _verify(directory, temporary, size, crc, pause)
             status = os.fstat(source)
@@ -114,8 +113,8 @@ def _expect(holds: bool, segment: Segment, what: str) -> None:
         raise SealError(msg)
 
 
-def _compress(source: int, target: int, tail: bytes, pause: Callable[[], None]) -> tuple[int, int]:
-    """Gzip all of `source` and `tail`; returns size and CRC-32 of the plain bytes."""
+def _compress(source: int, target: int, summary: bytes, pause: Callable[[], None]) -> tuple[int, int]:
+    """Gzip all of `source` and the summary; returns size and CRC-32 of the plain bytes."""
     codec, level = _codec()
     # No name and no time in the gzip header: the same segment gives the same bytes.
     deflate = codec.compressobj(level, zlib.DEFLATED, GZIP_WBITS)
@@ -124,8 +123,8 @@ def _compress(source: int, target: int, tail: bytes, pause: Callable[[], None]) 
         write_all(target, deflate.compress(chunk))
         size, crc = size + len(chunk), zlib.crc32(chunk, crc)
         pause()
-    write_all(target, deflate.compress(tail) + deflate.flush())
-    return size + len(tail), zlib.crc32(tail, crc)
+    write_all(target, deflate.compress(summary) + deflate.flush())
+    return size + len(summary), zlib.crc32(summary, crc)
 
 
 def _verify(directory: Directory, name: str, size: int, crc: int, pause: Callable[[], None]) -> None:

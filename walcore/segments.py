@@ -178,7 +178,7 @@ def parse_header(json: bytes, crc: int) -> Header | None:
     store, created, number, first_id = values
     if not isinstance(store, str) or any(type(value) is not int for value in (created, number, first_id)):
         return None
-    if number < 1:
+    if not 1 <= number <= fmt.MAX_INT32 or not fmt.MIN_INT32 <= first_id <= fmt.MAX_INT32:
         return None
     return Header(store, created, number, first_id, crc, len(json) + fmt.FRAME_OVERHEAD)
 

@@ -1,0 +1,408 @@
+"""What opening does to a directory that a crash, or RDF4J, left behind.
+
+Every step can be cut off and done again.  Nothing is deleted but temporary files, what a purge had begun to delete, and
+a plain segment whose sealed twin holds the same bytes; all else that has to leave its place is in the quarantine, on
+disk, before it does.  What is taken over is made durable before anything new is acknowledged: a process that was killed
+may have left pages that never reached the disk, and after a failed sync what the cache shows is not what is there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import uuid
+import zlib
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from walcore.errors import StoreMismatchError, WalError
+from walcore.format import LOCK_NAME, MAX_LSN, QUARANTINE_NAME, SEALED_SUFFIX, TEMPORARY_SUFFIX
+from walcore.frames import Fault, FaultKind, SegmentCheck, check_segment
+from walcore.purge import begun, carry_out
+from walcore.segments import COPY_BYTES, NOT_REGULAR, Directory, Segment, copy_range, sync_file
+from walcore.state import State, read_state, write_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from walcore.segments import PurgeMarker
+
+log = logging.getLogger("walcore")
+
+_QUARANTINED: Final = re.compile(r".*\.lsn([0-9]+)(\.[0-9]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """Bytes from `offset` on of `segment` that were left out of the log: a tear, or a whole file.
+
+    `copy` is where they are now, relative to the directory; None when they were in a second file of the same content.
+    `lsn_before` is the last LSN that stays of that segment, `lsn_highest` the highest among what was left out or before
+    it; 0 if there is none.
+    """
+
+    segment: str
+    offset: int
+    size: int
+    reason: str
+    copy: str | None
+    lsn_before: int = 0
+    lsn_highest: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """What an opening found and did.
+
+    `clean`: the log had been closed and nothing came after.  `state` is what the state file now says, or would say for
+    an empty log.  `scanned` names the segments that were read in full.  `faults` is damage that stays where it is.
+    `to_seal` is the plain segments to be sealed in the background.
+    """
+
+    store_uuid: str
+    next_lsn: int
+    next_number: int
+    has_segments: bool
+    clean: bool
+    state: State
+    purge_finished: bool = False
+    scanned: tuple[str, ...] = ()
+    cut: tuple[Removed, ...] = ()
+    quarantined: tuple[Removed, ...] = ()
+    deleted: tuple[Removed, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    warnings: tuple[str, ...] = ()
+    to_seal: tuple[Segment, ...] = ()
+
+
+def check_store(directory: Directory, store_uuid: str) -> None:
+    """Refuse another store's log before so much as a lock file is made; a directory with one is looked at under it.
+
+    Raises:
+        StoreMismatchError: the directory holds the log of another store.
+    """
+    if not directory.has(LOCK_NAME):
+        _owner(directory, store_uuid, directory.segments(), read_state(directory), begun(directory))
+
+
+def open_directory(directory: Directory, store_uuid: str | None) -> Opening:
+    """Bring a locked directory into order.  Called again after a crash anywhere in it, it goes on.
+
+    Raises:
+        StoreMismatchError: the directory holds the log of another store; nothing was written.
+        CorruptionError: a purge began and its marker can't be read; nothing was written.
+        WalError: the LSNs are used up.
+        OSError: reading or writing failed; no segment was changed that isn't whole and durable.
+    """
+    segments, state, marker = directory.segments(), read_state(directory), begun(directory)
+    store = _owner(directory, store_uuid, segments, state, marker)
+    directory.sync_parent()
+    if marker:
+        carry_out(directory, marker)
+        segments, state = directory.segments(), read_state(directory)
+    return _Repair(directory, store, state).run(segments, purge_finished=marker is not None)
+
+
+def _owner(
+    directory: Directory, asked: str | None, segments: list[Segment], state: State | None, marker: PurgeMarker | None
+) -> str:
+    """The store's uuid: of the newest readable header, else of the state or marker, else the one asked for, or new."""
+    headers = [segment.header.store for segment in segments if segment.header]
+    small = [known.store for known in (marker, state) if known]
+    owner = next(iter(headers[-1:] + small), None)
+    if owner is None:
+        if asked is None:
+            asked = str(uuid.uuid4())
+            log.info("%s: a new log, for store %s", directory.path, asked)
+        return asked
+    if asked is not None and not _same_store(asked, owner):
+        msg = f"{directory.path} holds the log of store {owner}, not of {asked}; nothing was written"
+        raise StoreMismatchError(msg)
+    return owner
+
+
+def _same_store(one: str, other: str) -> bool:
+    with suppress(ValueError):
+        return one == other or uuid.UUID(one) == uuid.UUID(other)
+    return False
+
+
+@dataclass(slots=True)
+class _Repair:
+    directory: Directory
+    store: str
+    state: State | None
+    vouched_number: int = 0
+    highest_lsn: int = 0
+    scanned: list[str] = field(default_factory=list)
+    cut: list[Removed] = field(default_factory=list)
+    quarantined: list[Removed] = field(default_factory=list)
+    deleted: list[Removed] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    kept: list[Segment] = field(default_factory=list)
+    damaged: set[str] = field(default_factory=set)
+
+    def run(self, segments: list[Segment], *, purge_finished: bool) -> Opening:
+        self._remove_temporaries()
+        self._believe_state(segments)
+        self._scan_quarantine()
+        for group in _groups(segments):
+            self._take_group(group)
+        self.directory.sync()
+        self.kept.sort(key=lambda segment: (segment.number, segment.sealed, segment.name))
+        self._look_for_gaps()
+        if self.highest_lsn >= MAX_LSN:
+            msg = f"{self.directory.path}: LSN {self.highest_lsn} was given out, there is none above it"
+            raise WalError(msg)
+        clean, state = self._settle()
+        taken = {segment.name for segment in self.kept if segment.sealed}
+        return Opening(
+            store_uuid=self.store,
+            next_lsn=self.highest_lsn + 1,
+            next_number=max([self._lost_number(), *(s.number for s in self.kept)]) + 1,
+            has_segments=bool(self.kept),
+            clean=clean,
+            state=state,
+            purge_finished=purge_finished,
+            scanned=tuple(self.scanned),
+            cut=tuple(self.cut),
+            quarantined=tuple(self.quarantined),
+            deleted=tuple(self.deleted),
+            faults=tuple(self.faults),
+            warnings=tuple(self.warnings),
+            to_seal=tuple(s for s in self.kept if self._sealable(s, taken)),
+        )
+
+    # -- what is known beforehand -------------------------------------------------------------------------------------
+
+    def _remove_temporaries(self) -> None:
+        for name in self.directory.remove_temporaries():
+            self.warnings.append(f"removed {name}, which a crash left half made")
+
+    def _believe_state(self, segments: list[Segment]) -> None:
+        state = self.state
+        if state is None:
+            return
+        # Even one that doesn't fit knows of LSNs given out.
+        self.highest_lsn = state.last_lsn
+        for segment in segments:
+            plain_size = None if segment.sealed else segment.size
+            if segment.header and state.fits(segment.header.number, segment.header.crc, plain_size):
+                self.vouched_number = state.number
+        if state.number and not self.vouched_number:
+            self.warnings.append("the state file doesn't fit what is there (another program wrote?): all was read")
+
+    def _scan_quarantine(self) -> None:
+        """LSNs that can be found in the quarantine aren't given out again."""
+        if not self.directory.has(QUARANTINE_NAME):
+            return
+        with Directory(self.directory.path / QUARANTINE_NAME, within=self.directory.fd) as folder:
+            folder.remove_temporaries()
+            for name in folder.names():
+                if match := _QUARANTINED.fullmatch(name):
+                    self._saw_lsn(int(match[1]))
+                elif (segment := folder.segment(name)) and segment.problem != NOT_REGULAR:
+                    self._saw_lsn(check_segment(segment).max_lsn)
+
+    def _saw_lsn(self, lsn: int) -> None:
+        self.highest_lsn = max(self.highest_lsn, lsn)
+
+    # -- segments -----------------------------------------------------------------------------------------------------
+
+    def _take_group(self, group: list[Segment]) -> None:
+        pair = sorted((s for s in group if s.problem != NOT_REGULAR), key=lambda s: s.sealed)
+        if len(pair) == 2 and [s.sealed for s in pair] == [False, True]:
+            self._take_pair(*pair)
+            group = [s for s in group if s.problem == NOT_REGULAR]
+        for segment in group:
+            self._take(segment)
+
+    def _take_pair(self, plain: Segment, sealed: Segment) -> None:
+        """A plain and a sealed segment of one number: the sound one counts, the plain one if they differ."""
+        checks = [self._check(plain), self._check(sealed)]
+        sound = [s.header is not None and not check.faults for s, check in zip((plain, sealed), checks, strict=True)]
+        if all(sound) and self._same_content(plain, sealed):
+            self._make_durable(sealed)
+            self.directory.sync()
+            self.directory.delete(plain)
+            what = f"the same as {sealed.name}"
+            self.deleted.append(Removed(plain.name, 0, plain.size, what, None, 0, checks[0].max_lsn))
+            self.kept.append(sealed)
+        elif sound[0]:
+            self._quarantine(
+                sealed, checks[1], f"{plain.name} counts" if sound[1] else f"damaged, {plain.name} is sound"
+            )
+            self._keep(plain, checks[0])
+        elif sound[1]:
+            self._quarantine(plain, checks[0], f"damaged, {sealed.name} is sound")
+            self._keep(sealed, checks[1])
+        else:
+            for segment, check in zip((plain, sealed), checks, strict=True):
+                self._take(segment, check)
+
+    def _take(self, segment: Segment, check: SegmentCheck | None = None) -> None:
+        if segment.problem == NOT_REGULAR:
+            self._report(segment, NOT_REGULAR)
+        elif segment.header is None:
+            self._take_headless(segment, check or self._check(segment))
+        elif segment.number <= self.vouched_number and check is None:
+            self.kept.append(segment)
+        else:
+            self._keep(segment, check or self._check(segment))
+
+    def _take_headless(self, segment: Segment, check: SegmentCheck) -> None:
+        if segment.problem == "empty":
+            self._quarantine(segment, check, "empty")
+        elif check.tear or (segment.sealed and (segment.problem == "torn header" or self._begins_with_zeros(segment))):
+            self._quarantine(segment, check, "its header is torn")
+        else:
+            self.damaged.add(segment.name)
+            self.kept.append(segment)
+            self._report(segment, segment.problem or "")
+
+    def _check(self, segment: Segment) -> SegmentCheck:
+        vouched = segment.size if 0 < segment.number <= self.vouched_number else 0
+        check = check_segment(segment, vouched=vouched)
+        self.scanned.append(segment.name)
+        self._saw_lsn(check.max_lsn)
+        return check
+
+    def _keep(self, segment: Segment, check: SegmentCheck) -> None:
+        """Take a segment over: durable, without its tear, with its corruption."""
+        if segment.sealed:
+            self._make_durable(segment)
+        elif segment.number > self.vouched_number:
+            segment = self._copy(segment, check)
+        faults = [fault for fault in check.faults if not (check.tear and fault.offset >= check.end)]
+        if faults:
+            self.damaged.add(segment.name)
+            self.faults.extend(faults)
+        self.kept.append(segment)
+
+    def _copy(self, segment: Segment, check: SegmentCheck) -> Segment:
+        end = check.end if check.tear else segment.size
+        if check.tear:
+            reason = check.faults[0].detail
+            copy = self.directory.quarantine(segment.name, end, segment.size, check.max_lsn)
+            self.cut.append(Removed(segment.name, end, segment.size - end, reason, copy, check.last_lsn, check.max_lsn))
+        temporary = segment.name + TEMPORARY_SUFFIX
+        source = self.directory.open(segment.name)
+        try:
+            target = self.directory.create(temporary)
+            try:
+                os.fchmod(target, os.fstat(source).st_mode & 0o777)
+                copy_range(source, target, 0, end)
+                self.directory.sync_data(target, temporary)
+                inode = os.fstat(target).st_ino
+            finally:
+                os.close(target)
+            self.directory.replace(temporary, segment.name)
+        except BaseException:
+            with suppress(OSError):
+                self.directory.drop(temporary)
+            raise
+        finally:
+            os.close(source)
+        return replace(segment, size=end, inode=inode)
+
+    def _make_durable(self, segment: Segment) -> None:
+        fd = self.directory.open(segment.name)
+        try:
+            sync_file(fd)
+        finally:
+            os.close(fd)
+
+    def _quarantine(self, segment: Segment, check: SegmentCheck, reason: str) -> None:
+        copy = self.directory.quarantine(segment.name, 0, segment.size, check.max_lsn)
+        self.directory.delete(segment)
+        self.quarantined.append(Removed(segment.name, 0, segment.size, reason, copy, 0, check.max_lsn))
+
+    def _report(self, segment: Segment, detail: str) -> None:
+        self.faults.append(Fault(FaultKind.UNREADABLE_SEGMENT, segment.name, 0, detail))
+
+    def _begins_with_zeros(self, segment: Segment) -> bool:
+        fd = self.directory.open(segment.name)
+        try:
+            return os.pread(fd, 8, 0) == bytes(8)
+        finally:
+            os.close(fd)
+
+    def _same_content(self, plain: Segment, sealed: Segment) -> bool:
+        """Whether a sound sealed segment holds all bytes of the plain one, and behind them nothing but its summary."""
+        inflate, at, same = zlib.decompressobj(wbits=31), 0, True
+        with (
+            os.fdopen(self.directory.open(plain.name), "rb") as left,
+            os.fdopen(self.directory.open(sealed.name), "rb", buffering=0) as right,
+        ):
+            chunk = b""
+            while same and at < plain.size and (chunk or (chunk := right.read(COPY_BYTES))):
+                piece = inflate.decompress(chunk, min(COPY_BYTES, plain.size - at))
+                chunk = inflate.unconsumed_tail
+                same, at = left.read(len(piece)) == piece, at + len(piece)
+                if inflate.eof:
+                    break
+            rest = inflate.decompress(chunk + right.read(COPY_BYTES), COPY_BYTES) if same and not inflate.eof else b""
+        return same and at == plain.size and len(rest) == int.from_bytes(rest[:4], "little") + 8 and b'"S"' in rest
+
+    # -- the whole ----------------------------------------------------------------------------------------------------
+
+    def _lost_number(self) -> int:
+        """The last number known of, if segments went from behind those that are there: the gap stays visible."""
+        return self.state.number if self.state and self.kept else 0
+
+    def _look_for_gaps(self) -> None:
+        numbers = {segment.number for segment in self.kept if segment.header}
+        first = self.state.first_number if self.state else 1
+        behind = max(max(numbers, default=0), self._lost_number())
+        before = min(first, min(numbers, default=first)) - 1
+        for number in [*sorted(set(numbers)), behind + 1]:
+            if number > before + 1:
+                which = (
+                    f"segment {before + 1} is" if number == before + 2 else f"segments {before + 1} to {number - 1} are"
+                )
+                self.faults.append(Fault(FaultKind.MISSING_SEGMENT, "", 0, f"{which} missing"))
+            before = number
+
+    def _sealable(self, segment: Segment, taken: Iterable[str]) -> bool:
+        if segment.sealed or segment.header is None or segment.name in self.damaged:
+            return False
+        return segment.name + SEALED_SUFFIX not in taken
+
+    def _settle(self) -> tuple[bool, State]:
+        """Vouch for what was read and made durable, so that the next opening need not; returns (was clean, state)."""
+        old = self.state
+        headed = [segment for segment in self.kept if segment.header]
+        state = State(last_lsn=self.highest_lsn, number=0, header_crc=0, size=0, store=self.store, clean=False)
+        if headed:
+            # Of a pair that stays, the plain one: its size tells more.
+            last = next(s for s in headed if s.number == headed[-1].number)
+            assert last.header is not None
+            state = replace(state, number=last.number, header_crc=last.header.crc, size=last.size)
+            lowest = min(segment.number for segment in headed)
+            state = replace(state, first_number=min(lowest, old.first_number) if old else 1)
+        # A sealed segment has another size than the plain one that the state speaks of.
+        same = (
+            old is not None
+            and old.number == self.vouched_number
+            and replace(old, clean=False, size=state.size) == state
+        )
+        if not same and (headed or self.highest_lsn):
+            write_state(self.directory, state)
+        return (same and old is not None and old.clean), (old if same and old else state)
+
+
+def _groups(segments: list[Segment]) -> list[list[Segment]]:
+    """Segments of one number together, and with them a file without a header that has the same plain name."""
+    by_key: defaultdict[int | str, list[Segment]] = defaultdict(list)
+    numbers: dict[str, int] = {}
+    for segment in segments:
+        if segment.header:
+            numbers[segment.name.removesuffix(SEALED_SUFFIX)] = segment.number
+    for segment in segments:
+        plain_name = segment.name.removesuffix(SEALED_SUFFIX)
+        by_key[segment.number or numbers.get(plain_name) or plain_name].append(segment)
+    return list(by_key.values())
