@@ -47,6 +47,10 @@ class FaultKind(StrEnum):
     FOREIGN_STORE = "foreign_store"
 
 
+HARMLESS: Final = frozenset({FaultKind.TORN_TAIL, FaultKind.DUPLICATE_SEGMENT, FaultKind.EMPTY_SEGMENT})
+"""What a crash leaves behind without taking anything that was on disk."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """Something wrong at byte `offset` of the plain content of the file `segment`.
@@ -68,8 +72,8 @@ class SegmentCheck:
 
     `frames` counts the whole frames, header and summary included.  `end` is the offset behind the last whole frame
     before the first fault; `first_lsn`, `last_lsn`, `highest_id` and `crc32` (zlib's, of all bytes before the summary)
-    speak of what lies before it.  `max_lsn` is the greatest of any whole frame, also behind faults.  LSNs are 0 if
-    there is none.  `summary` is (lastId, crc32).  `tear`: the first fault is a tear, so what is behind `end` was never
+    speak of what lies before it.  `min_lsn` and `max_lsn` are the least and the greatest of any whole frame, also behind
+    faults.  LSNs are 0 if there is none.  `summary` is (lastId, crc32).  `tear`: the first fault is a tear, so what is behind `end` was never
     acknowledged.
     """
 
@@ -78,6 +82,7 @@ class SegmentCheck:
     size: int
     first_lsn: int
     last_lsn: int
+    min_lsn: int
     max_lsn: int
     highest_id: int
     crc32: int
@@ -119,6 +124,7 @@ def check_segment(segment: Segment, vouched: int = 0) -> SegmentCheck:
         size=frames.offset,
         first_lsn=first_lsn,
         last_lsn=last_lsn,
+        min_lsn=frames.min_lsn,
         max_lsn=frames.max_lsn,
         highest_id=highest_id,
         crc32=frames.crc32,
@@ -149,6 +155,7 @@ class FrameReader:
     ) -> None:
         self.name = segment.name
         self.sealed = segment.sealed
+        self.headless = segment.header is None
         self.vouched = vouched
         self.fault: Fault | None = None
         self.tear = False

@@ -45,6 +45,7 @@ class PlainSource:
         self.offset = 0
 
     def readinto(self, room: memoryview) -> int:
+        """See Source."""
         want = min(len(room), self.size - self.offset)
         got = os.preadv(self.fd, [room[:want]], self.offset) if want else 0
         if got == 0:
@@ -53,9 +54,11 @@ class PlainSource:
         return got
 
     def remaining(self) -> int:
+        """See Source."""
         return self.size - self.offset
 
     def holds(self, offset: int, size: int) -> bool:
+        """See Source."""
         crc, at, end = 0, offset, offset + size
         while at < end:
             part = os.pread(self.fd, min(CHUNK, end - at), at)
@@ -78,12 +81,13 @@ class GzipSource:
         self._ended = False
 
     def remaining(self) -> None:
-        return None
+        """See Source."""
 
-    def holds(self, offset: int, size: int) -> None:  # noqa: ARG002 - to look ahead it would have to keep the bytes
-        return None
+    def holds(self, offset: int, size: int) -> None:
+        """See Source."""
 
     def readinto(self, room: memoryview) -> int:
+        """See Source."""
         while not self._ended:
             if self._stream is None and not self._next_member():
                 break
@@ -152,7 +156,8 @@ def _errors() -> tuple[type[Exception], ...]:
         from isal import isal_zlib
     except ImportError:
         return (zlib.error,)
-    return (zlib.error, isal_zlib.error)
+    error: type[Exception] = isal_zlib.error
+    return (zlib.error, error)
 
 
 class Window:

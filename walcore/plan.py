@@ -1,0 +1,177 @@
+"""What of a directory is to be read: which files count, in which order, and what is wrong before a frame is looked at."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from walcore.frames import Fault, FaultKind, SegmentCheck, check_segment
+from walcore.state import State, read_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from walcore.segments import Directory, Segment
+
+_EMPTY: Final = "empty"
+_ATTEMPTS: Final = 5
+
+
+@dataclass(slots=True)
+class Plan:
+    """What of a directory is to be read: the files of each number (more than one is a fault), and what is wrong."""
+
+    numbered: dict[int, list[Segment]] = field(default_factory=dict)
+    headless: list[Segment] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    first: int = 1
+    """The number that the log begins with if nothing is missing."""
+    last: int = 0
+    """The greatest number that is there, or is known to have been on disk."""
+    vouched: int = 0
+    """What lies in segments up to this number was on disk."""
+
+
+def plan(directory: Directory) -> Plan:
+    """List `directory` and decide what counts.  What the marker of an unfinished purge lists is gone."""
+    # The state before the listing: what it speaks of then has to be there, unless it was purged in between.
+    state = read_state(directory)
+    segments = directory.segments()
+    if state is not None and state.number > max((s.number for s in segments), default=0):
+        state = read_state(directory)
+        segments = directory.segments()
+    marker = directory.read_marker()
+    if marker is not None:
+        segments = [segment for segment in segments if not marker.lists(segment)]
+        state = None
+    found = Plan(headless=[segment for segment in segments if segment.header is None])
+    found.faults = [_headless_fault(segment) for segment in found.headless]
+    stores = Counter(segment.header.store for segment in segments if segment.header)
+    store = stores.most_common(1)[0][0] if stores else ""
+    for segment in segments:
+        if segment.header is not None and segment.header.store == store:
+            found.numbered.setdefault(segment.number, []).append(segment)
+        elif segment.header is not None:
+            detail = f"belongs to store {segment.header.store!r}, not {store!r}"
+            found.faults.append(Fault(FaultKind.FOREIGN_STORE, segment.name, 0, detail))
+    found.last = max(found.numbered, default=0)
+    if state is not None and (not stores or state.store == store):
+        _heed(state, found)
+    return found
+
+
+def _heed(state: State, found: Plan) -> None:
+    found.first = state.first_number
+    found.last = max(found.last, state.number)
+    for segment in found.numbered.get(state.number, ()):
+        # Only a state that fits vouches for anything: otherwise RDF4J has written meanwhile.
+        if segment.header and state.fits(segment.number, segment.header.crc, None if segment.sealed else segment.size):
+            found.vouched = state.number
+
+
+def _headless_fault(segment: Segment) -> Fault:
+    problem = segment.problem or _EMPTY
+    kind = FaultKind.EMPTY_SEGMENT if problem == _EMPTY else FaultKind.UNREADABLE_SEGMENT
+    return Fault(kind, segment.name, 0, problem)
+
+
+def choose(files: list[Segment], vouched: int) -> tuple[Segment, list[Fault]]:
+    """Of several files of one number, the one that counts, and what the others are reported as.
+
+    The sound one counts, the plain one (they come first) if both are; if none is sound, the one that gets furthest.
+    What lies in segments up to number `vouched` was on disk.
+    """
+    if len(files) == 1:
+        return files[0], []
+    checks: list[tuple[Segment, SegmentCheck]] = []
+    for segment in files:
+        try:
+            check = check_segment(segment, segment.size if segment.number <= vouched else 0)
+        except FileNotFoundError:
+            continue  # sealed since it was listed: the other one is what became of it
+        checks.append((segment, check))
+        if not check.faults:
+            break
+    if len(checks) < 2 and (not checks or checks[0][0] is not files[0]):
+        return (checks[0][0] if checks else files[0]), []
+    sound = not checks[-1][1].faults
+    chosen = checks[-1][0] if sound else max(checks, key=lambda pair: pair[1].end)[0]
+    faults = [
+        Fault(FaultKind.DUPLICATE_SEGMENT, segment.name, 0, f"{chosen.name} has the same number and counts")
+        for segment in files
+        if segment is not chosen
+    ]
+    if not sound:
+        faults += [check.faults[0] for segment, check in checks if segment is not chosen]
+    return chosen, faults
+
+
+def sequence(directory: Directory, found: Plan) -> Iterator[list[Segment] | Fault]:
+    """The files of each number, in order, or the fault that there is none.
+
+    A number that wasn't listed is looked up once more before it counts as missing: a listing isn't done in one moment,
+    and a segment being sealed may show under neither name.
+    """
+    expected = found.first
+    for number in [*sorted(found.numbered), found.last + 1]:
+        if number > expected:
+            late = plan(directory).numbered
+            for other in sorted(n for n in late if expected <= n < number):
+                yield from _missing(expected, other)
+                yield late[other]
+                expected = other + 1
+            yield from _missing(expected, number)
+        if number in found.numbered:
+            yield found.numbered[number]
+        expected = max(expected, number + 1)
+
+
+def _missing(number: int, end: int) -> Iterator[Fault]:
+    if number < end:
+        name = f"segment {number}" if number == end - 1 else f"segments {number} to {end - 1}"
+        yield Fault(FaultKind.MISSING_SEGMENT, name, 0, "no file has this number")
+
+
+def open_listed(directory: Directory, segment: Segment) -> tuple[int, Segment] | Fault:
+    """Open a segment of a listing for reading, under its new name if it was sealed or copied since.
+
+    Returns:
+        The descriptor, and the segment as it is now: what is to be read is its first `size` bytes.  Or the fault that
+        it can't be read.
+
+    Raises:
+        OSError: opening fails for any other reason than what the file is, and who may read it.
+    """
+    detail = "it went while the log was being read"
+    for _ in range(_ATTEMPTS):
+        try:
+            fd = directory.open(segment.name)
+        except FileNotFoundError:
+            pass
+        except PermissionError as error:
+            detail = f"unreadable: {error.strerror}"
+            break
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            detail = "not a regular file"
+            break
+        else:
+            if os.fstat(fd).st_ino == segment.inode:
+                return fd, segment
+            os.close(fd)
+        again = [one for one in directory.segments() if _same(one, segment)]
+        if not again:
+            return Fault(FaultKind.MISSING_SEGMENT, segment.name, 0, detail)
+        segment = again[0]
+    return Fault(FaultKind.UNREADABLE_SEGMENT, segment.name, 0, detail)
+
+
+def _same(one: Segment, other: Segment) -> bool:
+    """Whether two files hold the same segment; sealing and copying keep the header's bytes."""
+    if one.header is None or other.header is None:
+        return one.header is other.header and one.name == other.name
+    return (one.number, one.header.crc) == (other.number, other.header.crc)

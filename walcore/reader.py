@@ -1,0 +1,301 @@
+"""Reading a log: its records in order, in constant memory, and a report of all that was met on the way.
+
+A reader needs no lock.  The directory is listed, then read, and looked at again where a file has gone meanwhile: a
+segment being sealed or copied only changes its name.  What appears behind the last segment first listed is left to the
+next pass.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import warnings
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from walcore.errors import CorruptionError, WalDamageWarning
+from walcore.frames import HARMLESS, Fault, FrameReader, SegmentCheck, check_segment
+from walcore.lock import is_locked
+from walcore.plan import Plan, choose, open_listed, plan, sequence
+from walcore.segments import Directory, Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from walcore._core.decode import Record
+
+
+class ReadMode(StrEnum):
+    """What a reader does about damage."""
+
+    STRICT = "STRICT"
+    """Raises CorruptionError at the first fault."""
+    STOP = "STOP"
+    """Ends at the first fault, as RDF4J does."""
+    SEGMENT = "SEGMENT"
+    """Reads each segment to its own first fault and goes on with the next."""
+    SALVAGE = "SALVAGE"
+    """Resumes behind damage at the next frame whose checksum holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a pass over a log has met so far.
+
+    `records` counts those yielded; `first_lsn` and `last_lsn` are the least and the greatest LSN of them, None without
+    any; `segments` counts the files read.  `finished`: the pass came to its end; `cut_short`: it ended at a fault with
+    more of the log behind.
+    """
+
+    faults: tuple[Fault, ...]
+    records: int
+    first_lsn: int | None
+    last_lsn: int | None
+    segments: int
+    finished: bool
+    cut_short: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether the pass ended and met nothing by which a record that was on disk could be missing."""
+        return self.finished and not self.cut_short and all(fault.kind in HARMLESS for fault in self.faults)
+
+
+class Reader:
+    """The records of a log, as an iterable: each `iter()` is a pass of its own, `report` tells of the latest.
+
+    A pass takes memory for one batch of records and one frame, whatever the log's size, and closes its descriptors when
+    it ends or is dropped.
+
+    Args:
+        directory: the log's folder.
+        mode: a ReadMode or its name.
+
+    Raises:
+        FileNotFoundError: there is no such directory.
+        ValueError: `mode` is none of the four.
+        CorruptionError: while iterating in mode STRICT, at the first fault.
+        OSError: while iterating, when reading fails; never taken for the end.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str], mode: ReadMode | str = ReadMode.SEGMENT) -> None:
+        self.directory = Path(directory)
+        self.mode = read_mode(mode)
+        Directory(self.directory).close()
+        self._pass = Pass(self.directory, self.mode)
+
+    def __iter__(self) -> Iterator[Record]:
+        return chain.from_iterable(self.batches())
+
+    def batches(self) -> Iterator[list[Record]]:
+        """A new pass that yields lists of Records, some thousand at a time and never none, each of one segment."""
+        self._pass = Pass(self.directory, self.mode)
+        return self._batches(self._pass)
+
+    @staticmethod
+    def _batches(current: Pass) -> Iterator[list[Record]]:
+        for _, batch in current.batches():
+            yield batch
+        current.warn()
+
+    @property
+    def report(self) -> Report:
+        """What the latest pass has met so far."""
+        return self._pass.report()
+
+    def __repr__(self) -> str:
+        return f"Reader({str(self.directory)!r}, mode={self.mode.value!r})"
+
+
+def read(directory: str | os.PathLike[str], *, mode: ReadMode | str = ReadMode.SEGMENT) -> Reader:
+    """Read the log in `directory`: an iterable of Records in the order of the log, with a `report`.
+
+    In the modes SEGMENT and SALVAGE a pass ends with one WalDamageWarning if the log isn't complete.  See `Reader` for
+    the errors raised.
+    """
+    return Reader(directory, mode)
+
+
+def read_mode(mode: ReadMode | str) -> ReadMode:
+    """The ReadMode called `mode`.  Raises ValueError with the four names."""
+    if not isinstance(mode, str):
+        msg = f"mode must be a ReadMode or its name, not {type(mode).__name__}"
+        raise TypeError(msg)
+    try:
+        return ReadMode(mode.upper())
+    except ValueError:
+        msg = f"mode must be one of {', '.join(ReadMode)}, got {mode!r}"
+        raise ValueError(msg) from None
+
+
+class _Ended(Exception):  # noqa: N818 - nothing is wrong with it
+    """The pass ends at a fault, as mode STOP wants."""
+
+
+class Pass:
+    """One pass over a directory, and what it has met so far."""
+
+    def __init__(self, path: Path, mode: ReadMode) -> None:
+        self.path = path
+        self.mode = mode
+        self.faults: list[Fault] = []
+        self.records = 0
+        self.first_lsn = 0
+        self.last_lsn = 0
+        self.segments = 0
+        self.finished = False
+        self.cut_short = False
+        self._before = 0  # LSN of the record yielded last
+        self._open_faults = 0  # from this fault on, the LSN behind it isn't known yet
+        self._strays: list[tuple[int, Segment]] = []  # without header, by their least LSN; falling
+
+    def report(self) -> Report:
+        """A snapshot."""
+        return Report(
+            faults=tuple(self.faults),
+            records=self.records,
+            first_lsn=self.first_lsn or None,
+            last_lsn=self.last_lsn or None,
+            segments=self.segments,
+            finished=self.finished,
+            cut_short=self.cut_short,
+        )
+
+    def batches(self) -> Iterator[tuple[int, list[Record]]]:
+        """Yield (place of the segment in this pass, some of its records)."""
+        with Directory(self.path) as directory:
+            try:
+                yield from self._segments(directory)
+            except _Ended:
+                pass
+        self.finished = True
+
+    def warn(self) -> None:
+        """The one warning at the end of a pass that goes on past damage."""
+        losses = [fault for fault in self.faults if fault.kind not in HARMLESS]
+        if losses and self.mode in (ReadMode.SEGMENT, ReadMode.SALVAGE):
+            first = losses[0]
+            msg = (
+                f"{self.path} is not complete: {len(losses)} faults by which records can be missing, first "
+                f"{first.kind} in {first.segment} at byte {first.offset} ({first.detail}); see the reader's report"
+            )
+            warnings.warn(msg, WalDamageWarning, stacklevel=3)
+
+    # -- segments -----------------------------------------------------------------------------------------------------
+
+    def _segments(self, directory: Directory) -> Iterator[tuple[int, list[Record]]]:
+        found = plan(directory)
+        for fault in found.faults:
+            self._meet(fault, more=bool(found.numbered))
+        if self.mode is ReadMode.SALVAGE:
+            self._find_strays(found)
+        last = max(found.numbered, default=0)
+        for files in sequence(directory, found):
+            if isinstance(files, Fault):
+                self._meet(files, more=True)
+                continue
+            segment, faults = choose(files, found.vouched)
+            for fault in faults:
+                self._meet(fault, more=True)
+            yield from self._segment(directory, segment, found.vouched, last)
+        while self._strays:
+            yield from self._stray(directory)
+
+    def _segment(
+        self, directory: Directory, segment: Segment, vouched: int, last: int
+    ) -> Iterator[tuple[int, list[Record]]]:
+        opened = open_listed(directory, segment)
+        if isinstance(opened, Fault):
+            self._meet(opened, more=True)
+            return
+        fd, segment = opened
+        try:
+            number, size = segment.number, segment.size
+            frames = FrameReader(segment, fd, size, records=True, vouched=size if number <= vouched else 0)
+            place = self.segments
+            self.segments += 1
+            for batch in self._frames(frames, lambda: number == last and self._growing(fd, size), more=number < last):
+                while self._strays and self._strays[-1][0] < batch[0].lsn:
+                    yield from self._stray(directory)
+                yield place, self._count(batch, frames)
+        finally:
+            os.close(fd)
+
+    def _frames(self, frames: FrameReader, growing: Callable[[], bool], *, more: bool) -> Iterator[list[Record]]:
+        while True:
+            yield from frames.batches()
+            fault = frames.fault
+            if fault is None or (frames.unfinished and growing()):
+                return
+            behind = frames.resume() if self.mode in (ReadMode.SALVAGE, ReadMode.STOP) else False
+            if fault.offset or not frames.headless:  # else its lack of a header has been told
+                self._meet(fault, more=more or behind)
+            if not behind:
+                return
+
+    def _growing(self, fd: int, size: int) -> bool:
+        """Whether a writer is at work: then an unfinished frame is the end."""
+        return os.fstat(fd).st_size > size or is_locked(self.path)
+
+    # -- segments without a readable header, which SALVAGE reads where their LSNs place them ---------------------------
+
+    def _find_strays(self, found: Plan) -> None:
+        for segment in found.headless:
+            if segment.size and (check := _check(segment)) is not None and check.max_lsn:
+                self._strays.append((check.min_lsn, segment))
+        self._strays.sort(key=lambda stray: -stray[0])
+
+    def _stray(self, directory: Directory) -> Iterator[tuple[int, list[Record]]]:
+        _, segment = self._strays.pop()
+        opened = open_listed(directory, segment)
+        if isinstance(opened, Fault):
+            return
+        fd, segment = opened
+        try:
+            frames = FrameReader(segment, fd, segment.size, records=True)
+            place = self.segments
+            self.segments += 1
+            for batch in self._frames(frames, lambda: False, more=True):
+                yield place, self._count(batch, frames)
+        finally:
+            os.close(fd)
+
+    # -- counting -----------------------------------------------------------------------------------------------------
+
+    def _count(self, batch: list[Record], frames: FrameReader) -> list[Record]:
+        for index in range(self._open_faults, len(self.faults)):
+            self.faults[index] = replace(self.faults[index], lsn_after=batch[0].lsn)
+        self._open_faults = len(self.faults)
+        self._before = batch[-1].lsn
+        self.records += len(batch)
+        self.first_lsn = min(self.first_lsn or frames.min_lsn, frames.min_lsn)
+        self.last_lsn = max(self.last_lsn, frames.max_lsn)
+        return batch
+
+    def _meet(self, fault: Fault, *, more: bool) -> None:
+        """Note a fault; `more`: there is more of the log behind it."""
+        fault = replace(fault, lsn_before=fault.lsn_before or self._before or None)
+        self.faults.append(fault)
+        if self.mode is ReadMode.STRICT:
+            msg = f"{fault.kind} in {self.path}, {fault.segment} at byte {fault.offset}: {fault.detail}"
+            raise CorruptionError(
+                msg, kind=fault.kind.value, segment=fault.segment, offset=fault.offset, lsn=fault.lsn_before
+            )
+        if self.mode is ReadMode.STOP:
+            self.cut_short = more
+            raise _Ended
+
+
+def _check(segment: Segment) -> SegmentCheck | None:
+    """What frames a file without header holds; None if it is no file that can be read."""
+    try:
+        return check_segment(segment)
+    except PermissionError:
+        return None
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOENT):
+            return None
+        raise

@@ -1,0 +1,72 @@
+"""Search: the newest record of one id, whatever the order of the ids in the log."""
+
+from __future__ import annotations
+
+import operator
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from walcore.errors import WalDamageWarning
+from walcore.frames import HARMLESS, Fault, FrameReader
+from walcore.plan import choose, open_listed, plan, sequence
+from walcore.segments import Directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from walcore._core.decode import Record
+
+
+def find(directory: str | os.PathLike[str], id: int) -> Record | None:
+    """The newest record of `id` in the log in `directory`, None if it holds none.
+
+    Segments are read from the newest to the oldest, each to its first fault, up to the first that has the id; records
+    of other ids are checked but not made.  Damage met on the way, behind which a newer one may lie, gives one
+    WalDamageWarning.
+
+    Raises:
+        FileNotFoundError: there is no such directory.
+        InvalidRecordError: `id` is outside 32 bits.
+        OSError: reading fails.
+    """
+    path, wanted = Path(directory), operator.index(id)
+    faults: list[Fault] = []
+    record = None
+    with Directory(path) as opened:
+        for record in _candidates(opened, wanted, faults):
+            break
+    if faults:
+        msg = (
+            f"{path} is not complete, a newer record of id {wanted} may be missing: {faults[0].kind} in "
+            f"{faults[0].segment} at byte {faults[0].offset} ({faults[0].detail})"
+        )
+        warnings.warn(msg, WalDamageWarning, stacklevel=2)
+    return record
+
+
+def _candidates(directory: Directory, wanted: int, faults: list[Fault]) -> Iterator[Record]:
+    """The newest record of each segment that has one, newest segment first; `faults` gets what can hide a newer one."""
+    found = plan(directory)
+    faults += (fault for fault in found.faults if fault.kind not in HARMLESS)
+    for files in reversed(list(sequence(directory, found))):
+        if isinstance(files, Fault):
+            faults.append(files)
+            continue
+        segment, others = choose(files, found.vouched)
+        faults += (fault for fault in others if fault.kind not in HARMLESS)
+        opened = open_listed(directory, segment)
+        if isinstance(opened, Fault):
+            faults.append(opened)
+            continue
+        fd, segment = opened
+        try:
+            frames = FrameReader(segment, fd, segment.size, wanted=wanted)
+            records = [record for batch in frames.batches() for record in batch]
+        finally:
+            os.close(fd)
+        if frames.fault is not None and frames.fault.kind not in HARMLESS:
+            faults.append(frames.fault)
+        if records:  # RDF4J writes some LSNs out of order: the place in the file doesn't tell
+            yield max(reversed(records), key=lambda record: record.lsn)
