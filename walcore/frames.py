@@ -72,9 +72,9 @@ class SegmentCheck:
 
     `frames` counts the whole frames, header and summary included.  `end` is the offset behind the last whole frame
     before the first fault; `first_lsn`, `last_lsn`, `highest_id` and `crc32` (zlib's, of all bytes before the summary)
-    speak of what lies before it.  `min_lsn` and `max_lsn` are the least and the greatest of any whole frame, also behind
-    faults.  LSNs are 0 if there is none.  `summary` is (lastId, crc32).  `tear`: the first fault is a tear, so what is behind `end` was never
-    acknowledged.
+    speak of what lies before it.  `min_lsn` and `max_lsn` are the least and the greatest of any whole frame, also
+    behind faults.  LSNs are 0 if there is none.  `summary` is (lastId, crc32).  `tear`: the first fault is a tear, so
+    what is behind `end` was never acknowledged.
     """
 
     frames: int
@@ -251,22 +251,31 @@ class FrameReader:
 
     def _more(self) -> bool:
         """Have the whole of the next frame here."""
-        window, source = self._window, self._window.source
+        window = self._window
         need = self._decoder.frame_size or LENGTH_SIZE
-        if need > LARGE and window.fill(LENGTH_SIZE + 1):
-            left = source.remaining()
-            there = left is None or len(window) + left >= need
-            if window.data[window.start + LENGTH_SIZE] not in b"{ \t\r\n":
-                return self._damaged("a large length, and no JSON object behind it")
-            if there and source.holds(window.offset + LENGTH_SIZE, need - FRAME_OVERHEAD) is False:
-                return self._damaged(_BAD_CRC)
-        if window.fill(need):
-            return True
-        if source.damage is not None:
-            kind, detail = source.damage
-            return self._stop(FaultKind(kind), detail, behind=False)
-        if len(window):
-            return self._damaged(f"the file ends inside a frame, {len(window)} bytes behind its start", unfinished=True)
+        problem = self._doubt(need) if need > LARGE else None
+        if problem is not None:
+            return self._damaged(problem)
+        return window.fill(need) or self._ended()
+
+    def _doubt(self, need: int) -> str | None:
+        """Why a frame of `need` bytes, too many to gather on a length field's word, is none; None if it may be one."""
+        window, source = self._window, self._window.source
+        if window.fill(LENGTH_SIZE + 1) and window.data[window.start + LENGTH_SIZE] not in b"{ \t\r\n":
+            return "a large length, and no JSON object behind it"
+        left = source.remaining()
+        there = left is None or len(window) + left >= need
+        if there and source.holds(window.offset + LENGTH_SIZE, need - FRAME_OVERHEAD) is False:
+            return _BAD_CRC
+        return None
+
+    def _ended(self) -> bool:
+        """Stop at the end of the bytes, with a fault if it shouldn't be there."""
+        damage, rest = self._window.source.damage, len(self._window)
+        if damage is not None:
+            return self._stop(FaultKind(damage[0]), damage[1], behind=False)
+        if rest:
+            return self._damaged(f"the file ends inside a frame, {rest} bytes behind its start", unfinished=True)
         if self.sealed and self.summary is None and self._sound:
             return self._stop(FaultKind.MISSING_SUMMARY, "a sealed segment that ends without its summary", behind=False)
         return False

@@ -1,4 +1,4 @@
-"""What of a directory is to be read: which files count, in which order, and what is wrong before a frame is looked at."""
+"""What of a directory is to be read: which files count, in which order, and what is wrong with their names alone."""
 
 from __future__ import annotations
 

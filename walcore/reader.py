@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import chain
@@ -166,11 +167,8 @@ class Pass:
 
     def batches(self) -> Iterator[tuple[int, list[Record]]]:
         """Yield (place of the segment in this pass, some of its records)."""
-        with Directory(self.path) as directory:
-            try:
-                yield from self._segments(directory)
-            except _Ended:
-                pass
+        with Directory(self.path) as directory, suppress(_Ended):
+            yield from self._segments(directory)
         self.finished = True
 
     def warn(self) -> None:

@@ -33,10 +33,8 @@ def find(directory: str | os.PathLike[str], id: int) -> Record | None:
     """
     path, wanted = Path(directory), operator.index(id)
     faults: list[Fault] = []
-    record = None
     with Directory(path) as opened:
-        for record in _candidates(opened, wanted, faults):
-            break
+        record = next(_candidates(opened, wanted, faults), None)
     if faults:
         msg = (
             f"{path} is not complete, a newer record of id {wanted} may be missing: {faults[0].kind} in "

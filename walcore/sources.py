@@ -143,21 +143,21 @@ class GzipSource:
 
 
 def _decompressor() -> Any:
-    """A stream that checks the gzip trailer itself, isal's where it is installed."""
-    try:
-        from isal import isal_zlib
-    except ImportError:
-        return zlib.decompressobj(wbits=31)
-    return isal_zlib.decompressobj(wbits=31)
+    """A stream that checks the gzip trailer itself."""
+    return _inflater().decompressobj(wbits=31)
 
 
 def _errors() -> tuple[type[Exception], ...]:
+    return (zlib.error, _inflater().error)
+
+
+def _inflater() -> Any:
+    """isal's drop-in for zlib, which is faster, where it is installed."""
     try:
         from isal import isal_zlib
     except ImportError:
-        return (zlib.error,)
-    error: type[Exception] = isal_zlib.error
-    return (zlib.error, error)
+        return zlib
+    return isal_zlib
 
 
 class Window:

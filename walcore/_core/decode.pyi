@@ -1,7 +1,7 @@
 """What Python sees of the decoder; the docstrings are in `decode.pyx`."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final, final
+from typing import Any, Final, final
 
 MORE: Final[int]
 BAD_LENGTH: Final[int]
@@ -10,7 +10,7 @@ OTHER: Final[int]
 
 @final
 class Record:
-    __match_args__: ClassVar[tuple[str, str, str, str, str, str, str]]
+    __match_args__ = ("lsn", "id", "kind", "lexical", "datatype", "language", "hash")
     def __init__(
         self, lsn: int, id: int, kind: str, lexical: str, datatype: str = "", language: str = "", hash: int = 0
     ) -> None: ...
