@@ -361,7 +361,13 @@ class Directory:
                     raise
                 self._rename_free(temporary, name)
                 return
-        self.drop(temporary)
+        try:
+            self.drop(temporary)
+        except OSError:
+            # Reported as not published, so it must not be there.
+            with suppress(OSError):
+                self.drop(name)
+            raise
 
     def _rename_free(self, temporary: str, name: str) -> None:
         # Look, then rename: the lock keeps other writers from taking the name in between.
@@ -523,7 +529,9 @@ def _told(call: str, path: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         if not hasattr(exc, "call"):
-            exc.filename, exc.filename2 = str(path), None
+            exc.filename = str(path)
+            if exc.filename2 is not None:
+                del exc.filename2
             exc.call = call  # type: ignore[attr-defined]
         raise
 
