@@ -1,0 +1,17 @@
+from libc.stdint cimport int64_t
+
+cdef extern from "platform.h" nogil:
+    ctypedef struct walcore_wake:
+        pass
+    enum:
+        WALCORE_WAKE_POSTED
+        WALCORE_WAKE_TIMED_OUT
+        WALCORE_WAKE_INTERRUPTED
+    int walcore_wake_init(walcore_wake *wake)
+    void walcore_wake_destroy(walcore_wake *wake)
+    void walcore_wake_post(walcore_wake *wake)
+    void walcore_wake_reset(walcore_wake *wake)
+    int walcore_wake_wait(walcore_wake *wake, int64_t deadline, bint interruptible)
+    int64_t walcore_now()
+    int walcore_sync_data(int fd)
+    int walcore_has_name(int fd)

@@ -1,0 +1,159 @@
+"""How a log is to be kept: `WalConfig`, checked field by field when it is built, and `SyncPolicy`."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from walcore.errors import WalConfigError
+
+MIB: Final = 1024 * 1024
+MIN_SEGMENT_BYTES: Final = 1024
+MAX_SEGMENT_BYTES: Final = 1 << 40
+MIN_BUFFER_BYTES: Final = 4096
+MAX_BUFFER_BYTES: Final = 1 << 30
+MAX_SECONDS: Final = 86_400.0 * 365
+
+
+class SyncPolicy(StrEnum):
+    """When a record is on disk; `docs/durability.md` tells what each promises and what it doesn't."""
+
+    ALWAYS = "ALWAYS"
+    """`log_mint` returns when its record is on disk."""
+    COMMIT = "COMMIT"
+    """`commit` returns when the record is on disk."""
+    INTERVAL = "INTERVAL"
+    """A sync follows at most `sync_interval` seconds after a record was logged; `commit` doesn't wait for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalConfig:
+    """The settings of one log.  Immutable and picklable (as long as `on_force` is).
+
+    Raises:
+        WalConfigError: a value is out of range (also a ValueError); the message names field, range and value.
+        TypeError: a value has the wrong type.
+    """
+
+    directory: Path
+    """Folder of the segments (str or path); only its last part is made by `open`."""
+    store_uuid: str | None = None
+    """UUID of the store (str or uuid.UUID).  None takes that of the directory, or makes one."""
+    sync_policy: SyncPolicy = SyncPolicy.COMMIT
+    sync_interval: float = 1.0
+    """Seconds (or a timedelta) from a record to the sync that covers it, under INTERVAL."""
+    max_segment_bytes: int = 128 * MIB
+    """A frame that would take a segment above this many bytes, header included, begins the next one."""
+    batch_buffer_bytes: int = MIB
+    """Bytes of each of the two halves of the buffer."""
+    buffer_timeout: float | None = None
+    """Seconds that a producer waits for room in the buffer; None waits for ever."""
+    on_force: Callable[[Path], object] | None = None
+    """Called with the path of each file synced, in order, on the sealer's thread."""
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        store_uuid: str | uuid.UUID | None = None,
+        sync_policy: SyncPolicy | str = SyncPolicy.COMMIT,
+        sync_interval: float | timedelta = 1.0,
+        max_segment_bytes: int = 128 * MIB,
+        batch_buffer_bytes: int = MIB,
+        buffer_timeout: float | timedelta | None = None,
+        on_force: Callable[[Path], object] | None = None,
+    ) -> None:
+        values = {
+            "directory": _directory(directory),
+            "store_uuid": _store_uuid(store_uuid),
+            "sync_policy": _policy(sync_policy),
+            "sync_interval": _seconds("sync_interval", sync_interval, positive=True),
+            "max_segment_bytes": _bytes("max_segment_bytes", max_segment_bytes, MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES),
+            "batch_buffer_bytes": _bytes(
+                "batch_buffer_bytes", batch_buffer_bytes, MIN_BUFFER_BYTES + 1, MAX_BUFFER_BYTES
+            ),
+            "buffer_timeout": (
+                None if buffer_timeout is None else _seconds("buffer_timeout", buffer_timeout, positive=False)
+            ),
+            "on_force": _callable(on_force),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+
+def _directory(value: Any) -> Path:
+    path = os.fspath(value)
+    if not isinstance(path, str):
+        msg = f"directory must be a str or a path of str, not {type(path).__name__}"
+        raise TypeError(msg)
+    if not path or "\0" in path:
+        msg = f"directory must be a path without NUL and not empty, got {path!r}"
+        raise WalConfigError(msg)
+    return Path(path)
+
+
+def _store_uuid(value: Any) -> str | None:
+    if value is None or isinstance(value, uuid.UUID):
+        return None if value is None else str(value)
+    if not isinstance(value, str):
+        msg = f"store_uuid must be a str, a uuid.UUID or None, not {type(value).__name__}"
+        raise TypeError(msg)
+    try:
+        return str(uuid.UUID(value))
+    except ValueError:
+        msg = f"store_uuid must be a UUID such as 123e4567-e89b-12d3-a456-426614174000, got {value!r}"
+        raise WalConfigError(msg) from None
+
+
+def _policy(value: Any) -> SyncPolicy:
+    if not isinstance(value, str):
+        msg = f"sync_policy must be a SyncPolicy or its name, not {type(value).__name__}"
+        raise TypeError(msg)
+    try:
+        return SyncPolicy(value.upper())
+    except ValueError:
+        msg = f"sync_policy must be one of {', '.join(SyncPolicy)}, got {value!r}"
+        raise WalConfigError(msg) from None
+
+
+def _seconds(name: str, value: Any, *, positive: bool) -> float:
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        msg = f"{name} must be a number of seconds or a timedelta, not {type(value).__name__}"
+        raise TypeError(msg)
+    if not math.isfinite(value) or value < 0 or (positive and value == 0) or value > MAX_SECONDS:
+        low = "above 0" if positive else "0 or more"
+        msg = f"{name} must be {low} and at most {MAX_SECONDS:g} seconds, got {value!r}"
+        raise WalConfigError(msg)
+    return float(value)
+
+
+def _bytes(name: str, value: Any, low: int, high: int) -> int:
+    if isinstance(value, bool):
+        msg = f"{name} must be an int, not bool"
+        raise TypeError(msg)
+    try:
+        value = operator.index(value)
+    except TypeError:
+        msg = f"{name} must be an int, not {type(value).__name__}"
+        raise TypeError(msg) from None
+    if not low <= value <= high:
+        msg = f"{name} must be from {low} to {high} bytes, got {value}"
+        raise WalConfigError(msg)
+    return int(value)
+
+
+def _callable(value: Any) -> Callable[[Path], object] | None:
+    if value is not None and not callable(value):
+        msg = f"on_force must be callable or None, not {type(value).__name__}"
+        raise TypeError(msg)
+    return value  # type: ignore[no-any-return]

@@ -1,0 +1,324 @@
+"""The live end of a log: the file being written, and what the core asks for when it needs more than that file.
+
+`Tail` is what the core calls: it begins and finishes segments, carries out purges and turns failures into exceptions.
+The core calls all but `synced`, `failed` and `full` with the lead, so these are never at work twice at a time.
+`LiveLog` holds core, tail, sealer and lock together and closes them in the right order; the threads hold parts of it,
+never the `Wal` that the user has, so a dropped `Wal` can be drained.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from walcore import lifetime
+from walcore import purge as purging
+from walcore._core.encode import header_frame
+from walcore._core.writer import Writer
+from walcore.config import SyncPolicy
+from walcore.errors import WalFailedError, WalFullError, WalTimeoutError
+from walcore.lock import DirectoryLock
+from walcore.opening import check_store, open_directory
+from walcore.seal import Sealer
+from walcore.segments import Directory
+from walcore.state import State, write_state
+from walcore.stats import Stats
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from walcore.config import WalConfig
+    from walcore.opening import Opening
+    from walcore.segments import NewSegment, PurgeMarker
+
+log = logging.getLogger("walcore")
+
+_NANOSECONDS: Final = 1_000_000_000
+# Seconds since 1970 have ten digits until 2286; only the size of a header is reckoned from this.
+_TEN_DIGITS: Final = 1_000_000_000
+
+
+class Tail:
+    """The files behind the core; see the module's text."""
+
+    def __init__(self, directory: Directory, opening: Opening, sealer: Sealer) -> None:
+        self.directory = directory
+        self.store = opening.store_uuid
+        self.sealer = sealer
+        self.core: Writer
+        self.current: NewSegment | None = None
+        self.writer_thread: threading.Thread | None = None
+        self._state = opening.state
+        self._marker: PurgeMarker | None = None
+        # Held while a sync is taken from the core and told to the listener, so that paths come in order.
+        self._telling = threading.RLock()
+
+    # -- called by the core -------------------------------------------------------------------------------------------
+
+    def start_loop(self) -> None:
+        """Start the writer loop's thread.  Raises RuntimeError where none may start."""
+        thread = threading.Thread(target=self.core.run, name="walcore-writer", daemon=True)
+        self.writer_thread = thread
+        try:
+            thread.start()
+        except RuntimeError:
+            self.writer_thread = None
+            raise
+
+    def begin(self, number: int, first_id: int, last_lsn: int) -> tuple[int, int]:
+        """Make the next segment, then finish the one before, which was synced up to `last_lsn`.
+
+        Returns:
+            Descriptor and size of the new file.
+
+        Raises:
+            OSError: nothing has changed.
+        """
+        made = self.directory.create_segment(number, first_id, self.store, int(time.time()))
+        self._finish_current(last_lsn)
+        with self._telling:
+            self.current = made
+            self.sealer.notify(made.path)
+        return made.fd, made.size
+
+    def finish(self, last_lsn: int) -> None:
+        """Finish the segment being written, which was synced up to `last_lsn`; none is there until `begin`."""
+        self._finish_current(last_lsn)
+
+    def mark_purge(self, next_lsn: int) -> None:
+        """Make it durable that all that is there goes.
+
+        Raises:
+            OSError: nothing has changed, unless the exception's `in_doubt` is true.
+        """
+        given_up = self.sealer.stop()
+        try:
+            self._marker = purging.mark(self.directory, next_lsn, self.store)
+        except BaseException as exc:
+            # A failed sync of the directory leaves open whether the marker is in force.
+            exc.in_doubt = getattr(exc, "call", "") == "fsync"  # type: ignore[attr-defined]
+            for segment in given_up:
+                self.sealer.submit(segment)
+            raise
+
+    def carry_out_purge(self) -> int:
+        """Delete what was marked; returns the number of the next segment."""
+        assert self._marker is not None
+        with self._telling:
+            current, self.current = self.current, None
+            self.core.take_unreported_sync()
+        if current:
+            os.close(current.fd)
+        number = purging.carry_out(self.directory, self._marker)
+        self._state = State(
+            last_lsn=self._marker.next_lsn - 1, number=0, header_crc=0, size=0, store=self.store, clean=number == 1
+        )
+        self._marker = None
+        return number
+
+    def synced(self) -> None:
+        """Have the listener told that the file being written was synced, if it was."""
+        with self._telling:
+            if self.core.take_unreported_sync() and self.current:
+                self.sealer.notify(self.current.path)
+
+    def failed(self, call: str, cause: BaseException, durable_lsn: int) -> WalFailedError:
+        """The exception for a log that failed for good."""
+        call = getattr(cause, "call", call)
+        path = str(getattr(cause, "filename", None) or (self.current.path if self.current else self.directory.path))
+        if isinstance(cause, OSError) and not cause.strerror:
+            cause = OSError(cause.errno, os.strerror(cause.errno or 0), path)
+        msg = (
+            f"{call} of {path} failed: {getattr(cause, 'strerror', None) or cause}.  Nothing above LSN {durable_lsn} is "
+            "acknowledged; close the log and open it anew to recover"
+        )
+        error = WalFailedError(msg, call=call, path=path, durable_lsn=durable_lsn)
+        error.__cause__ = cause
+        return error
+
+    def full(self, cause: OSError) -> WalFullError:
+        """The exception for a full disk."""
+        path = str(cause.filename or (self.current.path if self.current else self.directory.path))
+        why = os.strerror(cause.errno or 0)
+        msg = f"no room to write {path}: {why}.  What has an LSN stays logged; free some room and call again"
+        error = WalFullError(msg)
+        error.__cause__ = OSError(cause.errno, why, path)
+        return error
+
+    # -- called by LiveLog --------------------------------------------------------------------------------------------
+
+    def close(self, last_lsn: int, *, clean: bool) -> None:
+        """Close the file being written; if `clean`, leave word that all up to `last_lsn` is on disk."""
+        current, self.current = self.current, None
+        if current:
+            os.close(current.fd) if not clean else self._settle(current, last_lsn)
+        if clean and (self._state.number or last_lsn) and not (self._state.clean and current is None):
+            self._write_state(replace(self._state, clean=True, last_lsn=max(last_lsn, self._state.last_lsn)))
+
+    def abandon_in_child(self) -> None:
+        """In a forked child: close the copies of the descriptors."""
+        if self.current:
+            os.close(self.current.fd)
+            self.current = None
+
+    def _finish_current(self, last_lsn: int) -> None:
+        self.synced()
+        with self._telling:
+            current, self.current = self.current, None
+        if current:
+            size = self._settle(current, last_lsn)
+            self._write_state(self._state)
+            self.sealer.submit(current.finished(size))
+
+    def _settle(self, current: NewSegment, last_lsn: int) -> int:
+        """Close a synced file; what the state file should say of it is kept.  Returns its size in bytes."""
+        size = os.fstat(current.fd).st_size
+        os.close(current.fd)
+        header = current.header
+        self._state = replace(
+            self._state, last_lsn=last_lsn, number=header.number, header_crc=header.crc, size=size, clean=False
+        )
+        return size
+
+    def _write_state(self, state: State) -> None:
+        # The state only saves the next opening some work: a log goes on, and closes, without it.
+        try:
+            write_state(self.directory, state)
+        except OSError as exc:
+            log.warning("%s: the state file was not written, the next opening will scan: %s", self.directory.path, exc)
+        else:
+            self._state = state
+
+
+class LiveLog:
+    """All that an open log consists of; opening it takes the lock and repairs what a crash left."""
+
+    def __init__(self, config: WalConfig, *, create: bool) -> None:
+        self.path = config.directory.absolute()
+        self.directory = Directory(self.path, create=create)
+        self.lock = DirectoryLock(self.path)
+        try:
+            if config.store_uuid is not None:
+                check_store(self.directory, config.store_uuid)
+            self.lock.acquire()
+            self._open(config)
+        except BaseException:
+            self.lock.release()
+            self.directory.close()
+            raise
+        self.forked = False
+        self.closed = False
+        self._closing = threading.RLock()
+        lifetime.watch(self)
+
+    def _open(self, config: WalConfig) -> None:
+        self.opening = open_directory(self.directory, config.store_uuid)
+        self.sealer = Sealer(self.directory, on_force=config.on_force)
+        self.tail = Tail(self.directory, self.opening, self.sealer)
+        interval = config.sync_interval if config.sync_policy is SyncPolicy.INTERVAL else 0
+        timeout = -1 if config.buffer_timeout is None else int(config.buffer_timeout * _NANOSECONDS)
+        self.core = self.tail.core = Writer(
+            self.tail,
+            half_bytes=config.batch_buffer_bytes,
+            max_segment_bytes=config.max_segment_bytes,
+            header_size=len(header_frame(self.opening.store_uuid, _TEN_DIGITS, 0, 0)) - len("00"),
+            next_lsn=self.opening.next_lsn,
+            next_number=self.opening.next_number,
+            always=config.sync_policy is SyncPolicy.ALWAYS,
+            interval=max(1, int(interval * _NANOSECONDS)) if interval else 0,
+            room_timeout=timeout,
+            listens=config.on_force is not None,
+        )
+        for segment in self.opening.to_seal:
+            self.sealer.submit(segment)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Drain, sync, wait for the seals and give the lock back; see `Wal.close`."""
+        if self.forked:
+            self.abandon_in_child()
+            return
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if not self._closing.acquire(timeout=-1 if timeout is None else timeout):
+            self._say_timeout("another thread is closing it")
+        try:
+            if not self.closed:
+                self._close(deadline)
+        finally:
+            self._closing.release()
+
+    def _close(self, deadline: float | None) -> None:
+        self.core.begin_close()
+        failure: WalFailedError | None = None
+        try:
+            self.core.drain_all(_left(deadline))
+        except WalFailedError as exc:
+            failure = exc
+        except WalTimeoutError:
+            self._say_timeout(f"LSN {self.core.durable_lsn + 1} to {self.core.last_lsn} are not on disk")
+        self.core.end_loop()
+        thread = self.tail.writer_thread
+        if thread and thread is not threading.current_thread():
+            thread.join(_left(deadline))
+            if thread.is_alive():
+                self._say_timeout("the writer is still at work")
+        if not self.sealer.close(_left(deadline)):
+            self._say_timeout(f"{self.sealer.backlog} segments are not sealed")
+        self.tail.close(self.core.last_lsn, clean=failure is None)
+        self.core.end_close()
+        lifetime.forget(self)
+        self.lock.release()
+        self.directory.close()
+        self.closed = True
+        if failure:
+            raise failure
+
+    def _say_timeout(self, what: str) -> None:
+        msg = f"{self.path} was not closed in time: {what}; it keeps its lock, call close again"
+        raise WalTimeoutError(msg, durable_lsn=self.core.durable_lsn)
+
+    def close_at_exit(self) -> None:
+        """Drain at the interpreter's end; what waits to be sealed is left to the next opening."""
+        try:
+            self.sealer.stop()
+            self.close()
+        except Exception:
+            log.exception("%s could not be closed at exit", self.path)
+
+    def abandon_in_child(self) -> None:
+        """In a forked child: from now on every call raises; the parent goes on."""
+        if self.forked:
+            return
+        self.forked = True
+        self.core.mark_forked()
+        self.tail.abandon_in_child()
+        self.lock.abandon_in_child()
+        self.directory.close()
+
+    def stats(self) -> Stats:
+        """The log at this moment."""
+        buffered, written, writes, syncs, spent, longest = self.core.counters()
+        current = self.tail.current
+        return Stats(
+            state=self.core.state,
+            last_lsn=self.core.last_lsn,
+            written_lsn=self.core.written_lsn,
+            durable_lsn=self.core.durable_lsn,
+            segment=current.path.name if current else None,
+            buffered_bytes=buffered,
+            bytes_written=written,
+            writes=writes,
+            syncs=syncs,
+            sync_seconds=spent / _NANOSECONDS,
+            sync_seconds_max=longest / _NANOSECONDS,
+            seal_backlog=self.sealer.backlog,
+            sealed=self.sealer.sealed,
+            seal_failures=tuple(f"{failure.segment}: {failure.reason}" for failure in self.sealer.failures),
+        )
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())

@@ -1,0 +1,266 @@
+"""The front door: `open` and `Wal`.  Composes the parts; holds no byte logic."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any, Self
+
+from walcore.config import WalConfig
+from walcore.live import LiveLog
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from walcore.opening import Opening
+    from walcore.record import Record
+    from walcore.stats import Stats
+
+log = logging.getLogger("walcore")
+
+
+class Wal:
+    """An open log: one writer, any number of threads.  Made by `walcore.open`.
+
+    Every call but the properties raises WalClosedError once the log is closed, closing or inherited by a forked child,
+    and WalFailedError once a write or sync has failed.
+    """
+
+    def __init__(self, config: WalConfig, *, create: bool = True) -> None:
+        self.config = config
+        self._live = LiveLog(config, create=create)
+        core = self._live.core
+        # The compiled methods themselves: a Python frame around them would cost as much as they do.
+        self.log_mint = core.log_mint  # type: ignore[method-assign]
+        self.log_mint_many = core.log_mint_many  # type: ignore[method-assign]
+        self.commit = core.commit  # type: ignore[method-assign]
+        self.await_durable = core.await_durable  # type: ignore[method-assign]
+
+    # -- logging ------------------------------------------------------------------------------------------------------
+
+    def log_mint(
+        self, id: int, kind: str, lexical: str, datatype: str = "", language: str = "", hash: int = 0
+    ) -> int:
+        """Log one minted value and return its LSN.
+
+        Under ALWAYS the record is on disk when this returns; else it is in the buffer, and `commit` or `await_durable`
+        tell when it is on disk.  Waits while the buffer is full.
+
+        Args:
+            id: the value's id in the store, 32 bits, signed.
+            kind: a ValueKind or its letter.
+            lexical: IRI, label of a blank node, lexical form of a literal, or namespace.
+            datatype: IRI of a literal's datatype; for other kinds it must be empty.
+            language: a literal's language tag; for other kinds it must be empty.
+            hash: 32 bits, signed; kept, never used.
+
+        Raises:
+            TypeError: an argument has the wrong type.
+            InvalidRecordError: a value is out of range; nothing was logged.
+            RecordTooLargeError: the frame would hold more than 512 MiB; nothing was logged.
+            WalFullError: the disk is full, or the buffer stayed full for `buffer_timeout`.
+        """
+        return self._live.core.log_mint(id, kind, lexical, datatype, language, hash)
+
+    def log_mint_many(
+        self,
+        ids: Sequence[int] | int | Iterable[Record | tuple[Any, ...]],
+        kinds: Sequence[str] | str | None = None,
+        lexicals: Sequence[str] | str | None = None,
+        datatypes: Sequence[str] | str = "",
+        languages: Sequence[str] | str = "",
+        hashes: Sequence[int] | int = 0,
+    ) -> tuple[int, int]:
+        """Log many values and return the first and the last LSN.
+
+        Takes six columns of equal length, where one value stands for all rows and `ids` and `hashes` may be arrays of
+        32 or 64 bit integers; or, as its only argument, an iterable of Records, whose LSNs are ignored, or of tuples in
+        `log_mint`'s order.  Without any row it returns `(last_lsn + 1, last_lsn)`.
+
+        What fits one half of the buffer is checked whole, then logged with consecutive LSNs.  More than that goes slice
+        by slice: LSNs of other threads may lie between slices, and an error in a later slice leaves the earlier ones
+        logged, which `first_lsn` and `last_lsn` of the error, and a note on it, tell.
+
+        Raises:
+            TypeError, InvalidRecordError, RecordTooLargeError: a row is at fault; the message and `row` name its index.
+            WalFullError: as for `log_mint`.
+        """
+        return self._live.core.log_mint_many(ids, kinds, lexicals, datatypes, languages, hashes)
+
+    # -- waiting ------------------------------------------------------------------------------------------------------
+
+    def commit(self, lsn: int | None = None) -> int:
+        """Wait until `lsn` is on disk, except under INTERVAL: only `await_durable` waits under every policy.
+
+        Args:
+            lsn: None stands for all that was logged so far.
+
+        Returns:
+            `durable_lsn` as it then stands.
+
+        Raises:
+            ValueError: `lsn` is below 1 or above `last_lsn`.
+            WalFullError: the disk is full; the records stay logged, and a later commit tries again.
+            WalFailedError: a write or sync failed.
+        """
+        return self._live.core.commit(lsn)
+
+    def await_durable(self, lsn: int, timeout: float | None = None) -> None:
+        """Wait until `lsn` is on disk, under every policy.
+
+        Args:
+            lsn: from 1 to `last_lsn`.
+            timeout: seconds; None waits for ever.
+
+        Raises:
+            ValueError: `lsn` is below 1 or above `last_lsn`.
+            WalTimeoutError: the time ran out; the record stays logged.
+            WalFullError, WalFailedError: as for `commit`.
+        """
+        self._live.core.await_durable(lsn, timeout)
+
+    def flush(self) -> None:
+        """Give all that was logged so far to the kernel, without a sync: then it survives the process, not the power."""
+        self._live.core.flush()
+
+    # -- segments -----------------------------------------------------------------------------------------------------
+
+    def rotate(self) -> None:
+        """Finish the segment being written and return when it is on disk; the next record begins another."""
+        self._live.core.rotate()
+
+    def purge_all_segments(self) -> None:
+        """Delete all that was logged before this call takes its place among the LSNs, which go on.
+
+        Returns when nothing of it can come back.  What is logged after goes to segment 1.
+
+        Raises:
+            OSError: the purge could not be begun; the log is as it was.
+            WalFailedError: it could not be finished; the next opening does that.
+        """
+        self._live.core.purge_all()
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def close(self, timeout: float | None = None) -> None:
+        """Bring everything to the disk, wait for the seals queued, and give the lock back; a second call does nothing.
+
+        Waiters that queued before are served, later ones raise WalClosedError.
+
+        Args:
+            timeout: seconds; None waits for ever.
+
+        Raises:
+            WalTimeoutError: the time ran out; the log is closing, keeps its lock, and `close` may be called again.
+            WalFullError: the disk is full; likewise.
+            WalFailedError: the log had failed; it is closed, and this is raised once.
+        """
+        self._live.close(timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        live = getattr(self, "_live", None)
+        if live is None or live.closed or live.forked:
+            return
+        warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
+        # Whatever thread the collector runs in may be one that closing waits for.
+        try:
+            threading.Thread(target=live.close_at_exit, name="walcore-closer").start()
+        except RuntimeError:
+            live.close_at_exit()
+
+    # -- what can be asked at any time --------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> Path:
+        """The log's folder, absolute."""
+        return self._live.path
+
+    @property
+    def store_uuid(self) -> str:
+        """UUID of the store whose values these are."""
+        return self._live.opening.store_uuid
+
+    @property
+    def last_lsn(self) -> int:
+        """The LSN given last, to this log or in an earlier opening; 0 if none ever was."""
+        return self._live.core.last_lsn
+
+    @property
+    def written_lsn(self) -> int:
+        """The highest LSN whose record the kernel has: it survives the end of this process."""
+        return self._live.core.written_lsn
+
+    @property
+    def durable_lsn(self) -> int:
+        """The highest LSN whose record is on disk."""
+        return self._live.core.durable_lsn
+
+    @property
+    def has_initial_segments(self) -> bool:
+        """Whether the directory held segments when it was opened."""
+        return self._live.opening.has_segments
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` has done its work."""
+        return self._live.closed
+
+    @property
+    def opening(self) -> Opening:
+        """What opening found and did."""
+        return self._live.opening
+
+    def stats(self) -> Stats:
+        """The log at this moment, in numbers."""
+        return self._live.stats()
+
+    def __repr__(self) -> str:
+        state = "forked" if self._live.forked else self._live.core.state
+        return (
+            f"<walcore.Wal {str(self.path)!r} {self.config.sync_policy.value} {state}, LSN {self.last_lsn}, "
+            f"durable {self.durable_lsn}>"
+        )
+
+    def __reduce__(self) -> Any:
+        msg = "a Wal can't be pickled: pickle its config, and open the directory in the other process"
+        raise TypeError(msg)
+
+
+def open(  # noqa: A001 - the word that everybody looks for
+    directory: str | os.PathLike[str] | WalConfig, *, create: bool = True, **settings: Any
+) -> Wal:
+    """Open the log in `directory`, repairing what a crash left, and become its only writer.
+
+    Args:
+        directory: the folder (its last part is made if missing), or a WalConfig.
+        create: False raises FileNotFoundError instead of making the folder.
+        **settings: fields of WalConfig.
+
+    Raises:
+        WalConfigError: a setting is out of range.
+        WalLockedError: another writer has the directory; `holder` tells who.
+        StoreMismatchError: the directory holds the log of another store than `store_uuid`.
+        FileNotFoundError, NotADirectoryError, PermissionError: the folder can't be used.
+        OSError: reading failed while repairing; nothing unread was changed.
+    """
+    if isinstance(directory, WalConfig):
+        if settings:
+            msg = f"a WalConfig comes alone, not with {', '.join(settings)}"
+            raise TypeError(msg)
+        return Wal(directory, create=create)
+    return Wal(WalConfig(directory, **settings), create=create)
+
+
+__all__ = ["Wal", "open"]
