@@ -33,6 +33,8 @@ class Plan:
     """The greatest number that is there, or is known to have been on disk."""
     vouched: int = 0
     """What lies in segments up to this number was on disk."""
+    size: int = 0
+    """Bytes that segment `vouched` had on disk, if it is still plain."""
 
 
 def plan(directory: Directory) -> Plan:
@@ -67,9 +69,10 @@ def _heed(state: State, found: Plan) -> None:
     found.first = state.first_number
     found.last = max(found.last, state.number)
     for segment in found.numbered.get(state.number, ()):
-        # Only a state that fits vouches for anything: otherwise RDF4J has written meanwhile.
-        if segment.header and state.fits(segment.number, segment.header.crc, None if segment.sealed else segment.size):
-            found.vouched = state.number
+        # A state that doesn't fit vouches for nothing, unless the file is the same and merely too short: that is damage.
+        size = None if segment.sealed else max(segment.size, state.size)
+        if segment.header and state.fits(segment.number, segment.header.crc, size):
+            found.vouched, found.size = state.number, size or 0
 
 
 def _headless_fault(segment: Segment) -> Fault:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from walcore.errors import CorruptionError, WalDamageWarning
-from walcore.frames import HARMLESS, Fault, FrameReader, SegmentCheck, check_segment
+from walcore.frames import HARMLESS, Fault, FaultKind, FrameReader, SegmentCheck, check_segment
 from walcore.lock import is_locked
 from walcore.plan import Plan, choose, open_listed, plan, sequence
 from walcore.segments import Directory, Segment
@@ -198,12 +198,12 @@ class Pass:
             segment, faults = choose(files, found.vouched)
             for fault in faults:
                 self._meet(fault, more=True)
-            yield from self._segment(directory, segment, found.vouched, last)
+            yield from self._segment(directory, segment, found, last)
         while self._strays:
             yield from self._stray(directory)
 
     def _segment(
-        self, directory: Directory, segment: Segment, vouched: int, last: int
+        self, directory: Directory, segment: Segment, found: Plan, last: int
     ) -> Iterator[tuple[int, list[Record]]]:
         opened = open_listed(directory, segment)
         if isinstance(opened, Fault):
@@ -212,13 +212,16 @@ class Pass:
         fd, segment = opened
         try:
             number, size = segment.number, segment.size
-            frames = FrameReader(segment, fd, size, records=True, vouched=size if number <= vouched else 0)
+            frames = FrameReader(segment, fd, size, records=True, vouched=size if number <= found.vouched else 0)
             place = self.segments
             self.segments += 1
             for batch in self._frames(frames, lambda: number == last and self._growing(fd, size), more=number < last):
                 while self._strays and self._strays[-1][0] < batch[0].lsn:
                     yield from self._stray(directory)
                 yield place, self._count(batch, frames)
+            if frames.fault is None and not segment.sealed and number == found.vouched and size < found.size:
+                detail = f"the file ends here, {found.size} bytes of it were known to be on disk"
+                self._meet(Fault(FaultKind.CORRUPT_FRAME, segment.name, size, detail), more=number < last)
         finally:
             os.close(fd)
 

@@ -152,7 +152,7 @@ def _errors() -> tuple[type[Exception], ...]:
 
 
 def _inflater() -> Any:
-    """isal's drop-in for zlib, which is faster, where it is installed."""
+    """What is faster than zlib and has its calls, where it is installed."""
     try:
         from isal import isal_zlib
     except ImportError:
