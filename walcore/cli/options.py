@@ -1,0 +1,57 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from click.core import ParameterSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KINDS: Final = {"i": "I", "iri": "I", "b": "B", "bnode": "B", "l": "L", "literal": "L", "n": "N", "namespace": "N"}
+KIND_NAMES: Final = {"I": "iris", "B": "blank_nodes", "L": "literals", "N": "namespaces"}
+
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+kinds = click.option("--kind", "kinds", multiple=True, metavar="KIND",
+                     type=click.Choice(tuple(KINDS), case_sensitive=False),
+                     help="Only these: I, B, L, N or iri, bnode, literal, namespace; repeatable.")  # fmt: skip
+
+
+def wal_option(*, exists: bool, required: bool = True) -> Callable[[Any], Any]:
+    """The option --wal DIR, also by the variable WALCORE_WAL."""
+    return click.option(
+        "--wal",
+        type=click.Path(file_okay=False, exists=exists, path_type=Path),
+        metavar="DIR",
+        envvar="WALCORE_WAL",
+        required=required,
+        show_envvar=True,
+        help="Directory of the log.",
+    )
+
+
+def log_directory(command: Callable[..., Any]) -> Callable[..., Any]:
+    """DIR as an argument, or --wal DIR, or the variable: the command gets it as `wal`, a Path that exists."""
+
+    @click.argument(
+        "directory", metavar="[DIR]", required=False, type=click.Path(file_okay=False, exists=True, path_type=Path)
+    )
+    @wal_option(exists=True, required=False)
+    @functools.wraps(command)
+    def merged(directory: Path | None, wal: Path | None, **others: Any) -> Any:
+        context = click.get_current_context()
+        if directory and wal and context.get_parameter_source("wal") is ParameterSource.COMMANDLINE:
+            msg = "Name the directory once: as DIR or with --wal."
+            raise click.UsageError(msg)
+        chosen = directory or wal
+        if chosen is None:
+            msg = "Name the directory of the log: DIR, --wal DIR or the variable WALCORE_WAL."
+            raise click.UsageError(msg)
+        return command(wal=chosen, **others)
+
+    decorated: Callable[..., Any] = merged
+    return decorated
