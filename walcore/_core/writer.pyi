@@ -1,7 +1,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, final
 
-from walcore.record import Record
+from walcore._core.decode import Record
 
 @final
 class Writer:
