@@ -17,7 +17,7 @@ def opening() -> None:
         assert_type(wal, walcore.Wal)
     walcore.open(Path("store/wal"), create=False, sync_interval=timedelta(seconds=2), buffer_timeout=None)
     walcore.open(WalConfig("store/wal", sync_policy=SyncPolicy.INTERVAL, on_force=print)).close(timeout=1.5)
-    walcore.open("store/wal", sync_policy=3)  # type: ignore[arg-type]
+    WalConfig("store/wal", sync_policy=3)  # type: ignore[arg-type]
 
 
 def writing(wal: walcore.Wal) -> None:
