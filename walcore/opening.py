@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import stat
 import uuid
 import zlib
 from collections import defaultdict
@@ -22,7 +23,7 @@ from walcore.errors import StoreMismatchError, WalError
 from walcore.format import LOCK_NAME, MAX_LSN, QUARANTINE_NAME, SEALED_SUFFIX, TEMPORARY_SUFFIX
 from walcore.frames import Fault, FaultKind, SegmentCheck, check_segment
 from walcore.purge import begun, carry_out
-from walcore.segments import COPY_BYTES, NOT_REGULAR, Directory, Segment, copy_range, sync_file
+from walcore.segments import COPY_BYTES, NOT_REGULAR, Directory, Segment
 from walcore.state import State, read_state, write_state
 
 if TYPE_CHECKING:
@@ -242,17 +243,20 @@ class _Repair:
             self._keep(sealed, checks[1])
         else:
             for segment, check in zip((plain, sealed), checks, strict=True):
-                self._take(segment, check)
+                if segment.header is None:
+                    self._take_headless(segment, check)
+                else:
+                    self._keep(segment, check, as_it_is=True)
 
-    def _take(self, segment: Segment, check: SegmentCheck | None = None) -> None:
+    def _take(self, segment: Segment) -> None:
         if segment.problem == NOT_REGULAR:
             self._report(segment, NOT_REGULAR)
         elif segment.header is None:
-            self._take_headless(segment, check or self._check(segment))
-        elif segment.number <= self.vouched_number and check is None:
+            self._take_headless(segment, self._check(segment))
+        elif segment.number <= self.vouched_number:
             self.kept.append(segment)
         else:
-            self._keep(segment, check or self._check(segment))
+            self._keep(segment, self._check(segment))
 
     def _take_headless(self, segment: Segment, check: SegmentCheck) -> None:
         if segment.problem == "empty":
@@ -271,13 +275,14 @@ class _Repair:
         self._saw_lsn(check.max_lsn)
         return check
 
-    def _keep(self, segment: Segment, check: SegmentCheck) -> None:
+    def _keep(self, segment: Segment, check: SegmentCheck, *, as_it_is: bool = False) -> None:
         """Take a segment over: durable, without its tear, with its corruption."""
-        if segment.sealed:
+        faults = check.faults
+        if segment.sealed or as_it_is:
             self._make_durable(segment)
         elif segment.number > self.vouched_number:
             segment = self._copy(segment, check)
-        faults = [fault for fault in check.faults if not (check.tear and fault.offset >= check.end)]
+            faults = () if check.tear else faults
         if faults:
             self.damaged.add(segment.name)
             self.faults.extend(faults)
@@ -290,29 +295,17 @@ class _Repair:
             copy = self.directory.quarantine(segment.name, end, segment.size, check.max_lsn)
             self.cut.append(Removed(segment.name, end, segment.size - end, reason, copy, check.last_lsn, check.max_lsn))
         temporary = segment.name + TEMPORARY_SUFFIX
-        source = self.directory.open(segment.name)
-        try:
-            target = self.directory.create(temporary)
-            try:
-                os.fchmod(target, os.fstat(source).st_mode & 0o777)
-                copy_range(source, target, 0, end)
-                self.directory.sync_data(target, temporary)
-                inode = os.fstat(target).st_ino
-            finally:
-                os.close(target)
-            self.directory.replace(temporary, segment.name)
-        except BaseException:
-            with suppress(OSError):
-                self.directory.drop(temporary)
-            raise
-        finally:
-            os.close(source)
+        # Who could read the log before still can.
+        status = os.stat(segment.name, dir_fd=self.directory.fd, follow_symlinks=False)
+        mode = stat.S_IMODE(status.st_mode) & 0o777
+        inode = self.directory.copy(segment.name, self.directory, temporary, 0, end, mode=mode)
+        self.directory.replace(temporary, segment.name)
         return replace(segment, size=end, inode=inode)
 
     def _make_durable(self, segment: Segment) -> None:
         fd = self.directory.open(segment.name)
         try:
-            sync_file(fd)
+            self.directory.sync_data(fd, segment.name)
         finally:
             os.close(fd)
 

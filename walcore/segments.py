@@ -408,6 +408,34 @@ class Directory:
                 self.drop(name)
         return left
 
+    def copy(self, name: str, folder: Directory, temporary: str, start: int, end: int, *, mode: int = FILE_MODE) -> int:
+        """Copy bytes `start` to `end` of `name` to a temporary file of `folder`, on disk when it returns.
+
+        Returns:
+            The copy's inode.
+
+        Raises:
+            OSError: also (EIO) when `name` ends before `end`; the temporary file is gone.
+        """
+        source = self.open(name)
+        try:
+            target = folder.create(temporary)
+            try:
+                with _told("copy", self.path / name):
+                    if mode != FILE_MODE:
+                        os.fchmod(target, mode)
+                    copy_range(source, target, start, end)
+                folder.sync_data(target, temporary)
+                return os.fstat(target).st_ino
+            except BaseException:
+                with suppress(OSError):
+                    folder.drop(temporary)
+                raise
+            finally:
+                os.close(target)
+        finally:
+            os.close(source)
+
     # -- quarantine ---------------------------------------------------------------------------------------------------
 
     def quarantine(self, name: str, start: int, end: int, lsn: int) -> str:
@@ -422,17 +450,7 @@ class Directory:
         target = f"{name}.{start}-{end}.lsn{lsn}"
         temporary = target + fmt.TEMPORARY_SUFFIX
         with Directory(self.path / fmt.QUARANTINE_NAME, create=True, within=self.fd) as folder:
-            source = self.open(name)
-            try:
-                copy = folder.create(temporary)
-                try:
-                    with _told("copy", self.path / name):
-                        copy_range(source, copy, start, end)
-                    folder.sync_data(copy, temporary)
-                finally:
-                    os.close(copy)
-            finally:
-                os.close(source)
+            self.copy(name, folder, temporary, start, end)
             target = folder._keep(temporary, target)
             folder.sync()
         self.sync()
