@@ -6,7 +6,6 @@ import importlib
 import logging
 import os
 import sys
-import traceback
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
@@ -75,6 +74,8 @@ def _failed(error: Exception, *, debug: bool) -> int:
     else:
         text, debug = f"this is a fault of walcore itself, please report it: {error!r}", True
     if debug:
+        import traceback
+
         traceback.print_exception(error)
     talk(text)
     return status

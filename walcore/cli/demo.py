@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import random
-import shlex
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from walcore.cli import DAMAGE, OK
 from walcore.cli.options import KIND_NAMES, as_json
 from walcore.cli.output import console, count, new_table, rate, size, write_json
-from walcore.cli.story import Story, tell
+
+if TYPE_CHECKING:
+    from walcore.cli.story import Story
 
 BAR_WIDTH: Final = 30
 
@@ -38,6 +36,11 @@ def command(files: tuple[Path, ...], keep: Path | None, seed: int | None, as_jso
       walcore demo
       walcore demo my-ontology.ttl --keep demo-wal
     """
+    import random
+    import tempfile
+
+    from walcore.cli.story import tell
+
     if keep is not None and keep.exists() and any(keep.iterdir()):
         msg = f"--keep: {keep} is not empty; name a new directory."
         raise click.UsageError(msg)
@@ -55,6 +58,8 @@ def command(files: tuple[Path, ...], keep: Path | None, seed: int | None, as_jso
 
 def brickschema_files() -> list[Path]:
     """The Turtle files that the package brickschema ships, found without importing it, which takes seconds."""
+    import importlib.util
+
     spec = importlib.util.find_spec("brickschema")
     if spec is None or spec.origin is None:
         msg = "No module named 'brickschema'"
@@ -128,6 +133,8 @@ def _bar(part: int, whole: int) -> str:
 
 def _show_next(keep: Path | None) -> None:
     """Three commands that work as they stand, whatever this one was started as."""
+    import shlex
+
     me = _own_name()
     if keep is None:
         lines = [f"{me} demo --keep demo-wal", f"{me} info demo-wal", f"{me} cat demo-wal --kind literal --limit 5"]
@@ -141,6 +148,9 @@ def _show_next(keep: Path | None) -> None:
 
 
 def _own_name() -> str:
+    """The words that started this command, so that the next ones work when copied."""
+    import shlex
+
     name = sys.argv[0]
     if Path(name).name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m walcore"

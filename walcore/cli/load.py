@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -119,6 +117,9 @@ def _input(name: str, format_: str | None, stack: contextlib.ExitStack) -> Input
 
 def _spooled(name: str, stack: contextlib.ExitStack) -> Path:
     """A pipe's bytes in a file, which goes with `stack`."""
+    import shutil
+    import tempfile
+
     file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="walcore-"))  # noqa: SIM115 - it is one
     with click.open_file(name, "rb") as pipe:
         shutil.copyfileobj(pipe, file)
