@@ -1,11 +1,11 @@
 """walcore: a write-ahead log for the values that a store mints, on the segments of RDF4J's ValueStore WAL.
 
-    with walcore.open("store/wal") as wal:
-        lsn = wal.log_mint(42, walcore.ValueKind.LITERAL, "Zürich", language="de")
-        wal.commit(lsn)
-    for record in walcore.read("store/wal"): ...
-    found = walcore.recover("store/wal")        # found.records[42]
-    walcore.find("store/wal", 42)               # the newest record of id 42, or None
+with walcore.open("store/wal") as wal:
+    lsn = wal.log_mint(42, walcore.ValueKind.LITERAL, "Zürich", language="de")
+    wal.commit(lsn)
+for record in walcore.read("store/wal"): ...
+found = walcore.recover("store/wal")        # found.records[42]
+walcore.find("store/wal", 42)               # the newest record of id 42, or None
 """
 
 import logging as _logging
@@ -16,7 +16,7 @@ if _sys.platform == "win32":
     raise ImportError(_msg)
 
 try:
-    from walcore._core import writer as _writer  # noqa: F401
+    import walcore._core.writer as _writer  # noqa: F401
 except ModuleNotFoundError as _error:
     if not (_error.name or "").startswith("walcore._core"):
         raise
