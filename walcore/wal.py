@@ -42,9 +42,7 @@ class Wal:
 
     # -- logging ------------------------------------------------------------------------------------------------------
 
-    def log_mint(
-        self, id: int, kind: str, lexical: str, datatype: str = "", language: str = "", hash: int = 0
-    ) -> int:
+    def log_mint(self, id: int, kind: str, lexical: str, datatype: str = "", language: str = "", hash: int = 0) -> int:
         """Log one minted value and return its LSN.
 
         Under ALWAYS the record is on disk when this returns; else it is in the buffer, and `commit` or `await_durable`
@@ -53,7 +51,8 @@ class Wal:
         Args:
             id: the value's id in the store, 32 bits, signed.
             kind: a ValueKind or its letter.
-            lexical: IRI, label of a blank node, lexical form of a literal, or namespace.
+            lexical: IRI, label of a blank node, lexical form of a literal, or namespace.  Any str: lone surrogates are
+                kept, but a high one before a low one is read back as the one character that they make, as in Java.
             datatype: IRI of a literal's datatype; for other kinds it must be empty.
             language: a literal's language tag; for other kinds it must be empty.
             hash: 32 bits, signed; kept, never used.
