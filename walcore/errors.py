@@ -28,8 +28,8 @@ class StoreMismatchError(WalError, ValueError):
 class InvalidRecordError(WalError, ValueError):
     """A record can't be written: a value is out of range.  Nothing of its slice was logged.
 
-    `field` is the name of the argument at fault, `row` its index in `log_mint_many` (None for `log_mint`).  Raised after
-    earlier slices of one `log_mint_many`, `first_lsn` and `last_lsn` tell what had been logged by then (else None).
+    `field` is the name of the argument at fault, `row` its index in `log_mint_many` (None for `log_mint`).  Raised
+    after earlier slices of one `log_mint_many`, `first_lsn` and `last_lsn` tell what had been logged by then (else None).
     """
 
     def __init__(self, message: str, *, field: str | None = None, row: int | None = None) -> None:
@@ -97,8 +97,11 @@ class WalFailedError(WalError):
 
 
 class CorruptionError(WalError):
-    """Damage met by a reader in mode STRICT: `kind` of fault, `segment` (file name), `offset` (bytes, of the plain
-    content) and `lsn`, the last whole record's before it (None if there is none)."""
+    """Damage met by a reader in mode STRICT.
+
+    `kind` of fault, `segment` (file name), `offset` (bytes, of the plain content) and `lsn`, the last whole record's
+    before it (None if there is none).
+    """
 
     def __init__(
         self, message: str, *, kind: str = "", segment: str = "", offset: int = 0, lsn: int | None = None

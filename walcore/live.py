@@ -29,8 +29,6 @@ from walcore.state import State, write_state
 from walcore.stats import Stats
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from walcore.config import WalConfig
     from walcore.opening import Opening
     from walcore.segments import NewSegment, PurgeMarker
@@ -132,9 +130,10 @@ class Tail:
         path = str(getattr(cause, "filename", None) or (self.current.path if self.current else self.directory.path))
         if isinstance(cause, OSError) and not cause.strerror:
             cause = OSError(cause.errno, os.strerror(cause.errno or 0), path)
+        why = getattr(cause, "strerror", None) or cause
         msg = (
-            f"{call} of {path} failed: {getattr(cause, 'strerror', None) or cause}.  Nothing above LSN {durable_lsn} is "
-            "acknowledged; close the log and open it anew to recover"
+            f"{call} of {path} failed: {why}.  Nothing above LSN {durable_lsn} is acknowledged; close the log and open "
+            "it anew to recover"
         )
         error = WalFailedError(msg, call=call, path=path, durable_lsn=durable_lsn)
         error.__cause__ = cause

@@ -123,7 +123,7 @@ class Wal:
         self._live.core.await_durable(lsn, timeout)
 
     def flush(self) -> None:
-        """Give all that was logged so far to the kernel, without a sync: then it survives the process, not the power."""
+        """Give all that was logged so far to the kernel, without a sync: it survives the process, not a power cut."""
         self._live.core.flush()
 
     # -- segments -----------------------------------------------------------------------------------------------------

@@ -1,11 +1,11 @@
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Self
 
 class Column:
-    def __new__(cls, name: str, values: Any, scalar: type) -> Column: ...
+    def __new__(cls, name: str, values: Any, scalar: type) -> Self: ...
 
 class Rows:
-    def __new__(cls, *args: Any) -> Rows: ...
+    def __new__(cls, *args: Any) -> Self: ...
 
 class Columns(Rows):
     def __init__(
