@@ -28,6 +28,8 @@ Value: TypeAlias = tuple[str, str, str, str]
 """Kind (a letter or `ValueKind`), lexical form, datatype IRI, language tag; "" for what there isn't."""
 
 LABEL_HEX: Final = 16
+# Progress is told in steps of this size: by the line it would take as long as the parsing.
+READ_BYTES: Final = 1 << 16
 # What people call a format beside the extensions and media types that pyoxigraph knows.
 ALIASES: Final = {"turtle": "ttl", "ntriples": "nt", "nquads": "nq", "owl": "rdf", "rdfs": "rdf", "rdfxml": "rdf"}
 
@@ -104,7 +106,7 @@ class RdfFile:
         base_iri: what relative IRIs are resolved against; without it they are errors, since an IRI made from the
             place where a file happens to lie would name something else after a move.
         on_skip: called with line (from 1) and description of each term that can't be a value; it is left out.
-        on_read: called with the number of bytes of each piece read, for those who show progress.
+        on_read: called now and then with the number of bytes read since, for those who show progress.
 
     Iterating raises SyntaxError (with `lineno`, `offset`) where the file stops being valid, and OSError.
     """
@@ -175,13 +177,17 @@ class _Lines:
         self._file = file
         self._on_read = on_read
         self._ended = False
+        self._untold = 0
 
     def read(self, size: int = -1) -> bytes:
         piece = self._file.readline(size)
         self.number += self._ended and bool(piece)
         self._ended = piece.endswith(b"\n")
         if self._on_read is not None:
-            self._on_read(len(piece))
+            self._untold += len(piece)
+            if self._untold >= READ_BYTES or not piece:
+                self._on_read(self._untold)
+                self._untold = 0
         return piece
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from walcore.cli import DAMAGE, OK
-from walcore.cli.options import KIND_NAMES, as_json
+from walcore.cli.options import KIND_NAMES, as_json, by_kind
 from walcore.cli.output import console, count, new_table, rate, size, write_json
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def command(files: tuple[Path, ...], keep: Path | None, seed: int | None, as_jso
         write_json(_facts(story, seed))
     else:
         _show(story, seed)
-        _show_next(keep)
+        _show_next(keep, min(42, len(story.values)))
     return OK if story.lost == 0 and story.complete else DAMAGE
 
 
@@ -67,9 +67,8 @@ def brickschema_files() -> list[Path]:
     return sorted(Path(spec.origin).parent.rglob("*.ttl"))
 
 
-def _kinds(story: Story) -> dict[str, int]:
-    counted = Counter(str(value[0]) for value in story.values)
-    return {name: counted[kind] for kind, name in KIND_NAMES.items()}
+def _kinds(story: Story) -> Counter[str]:
+    return Counter(str(value[0]) for value in story.values)
 
 
 def _facts(story: Story, seed: int) -> dict[str, Any]:
@@ -77,7 +76,7 @@ def _facts(story: Story, seed: int) -> dict[str, Any]:
         "files": story.files,
         "bytes": story.bytes,
         "values": len(story.values),
-        **_kinds(story),
+        **by_kind(_kinds(story)),
         "seed": seed,
         "commit_every": story.every,
         "killed_after": story.kill_after,
@@ -99,8 +98,9 @@ def _show(story: Story, seed: int) -> None:
     table.show_header = False
     table.add_row("files", count(story.files), f"{size(story.bytes)} of RDF")
     table.add_row("values", count(total), "distinct")
-    for name, number in _kinds(story).items():
-        table.add_row(f"  {name.replace('_', ' ')}", count(number), _bar(number, total))
+    kinds = _kinds(story)
+    for kind, name in KIND_NAMES.items():
+        table.add_row(f"  {name}", count(kinds[kind]), _bar(kinds[kind], total))
     table.add_section()
     logging_rate = rate(round(story.promise.per_second), 1)
     table.add_row("logged", logging_rate, f"one by one, on disk after every {story.every}")
@@ -112,7 +112,8 @@ def _show(story: Story, seed: int) -> None:
     )
     table.add_row(f"{style}lost", f"{style}{count(story.lost)}", f"{style}{verdict}")
     table.add_section()
-    table.add_row("the rest", count(story.rest), f"logged behind the crash, {rate(story.rest, story.rest_in)}")
+    if story.rest:
+        table.add_row("the rest", count(story.rest), f"logged behind the crash, {rate(story.rest, story.rest_in)}")
     style, verdict = _verdict(story.complete, "complete, each value right", "NOT complete")
     table.add_row("read back", count(total), f"{style}{verdict}[/], {rate(total, story.verified_in)}")
     sealed = sum(segment.sealed for segment in story.segments)
@@ -131,7 +132,7 @@ def _bar(part: int, whole: int) -> str:
     return f"[cyan]{'█' * max(round(BAR_WIDTH * part / whole), part > 0)}[/]"
 
 
-def _show_next(keep: Path | None) -> None:
+def _show_next(keep: Path | None, id_: int) -> None:
     """Three commands that work as they stand, whatever this one was started as."""
     import shlex
 
@@ -140,7 +141,7 @@ def _show_next(keep: Path | None) -> None:
         lines = [f"{me} demo --keep demo-wal", f"{me} info demo-wal", f"{me} cat demo-wal --kind literal --limit 5"]
     else:
         log = shlex.quote(str(keep))
-        lines = [f"{me} info {log}", f"{me} cat {log} --kind literal --limit 5", f"{me} find 42 --wal {log} --json"]
+        lines = [f"{me} info {log}", f"{me} cat {log} --kind literal --limit 5", f"{me} find {id_} --wal {log} --json"]
     screen = console()
     screen.print("Try next:")
     for line in lines:

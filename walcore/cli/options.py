@@ -10,15 +10,20 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 KINDS: Final = {"i": "I", "iri": "I", "b": "B", "bnode": "B", "l": "L", "literal": "L", "n": "N", "namespace": "N"}
-KIND_NAMES: Final = {"I": "iris", "B": "blank_nodes", "L": "literals", "N": "namespaces"}
+KIND_NAMES: Final = {"I": "IRIs", "B": "blank nodes", "L": "literals", "N": "namespaces"}
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 kinds = click.option("--kind", "kinds", multiple=True, metavar="KIND",
                      type=click.Choice(tuple(KINDS), case_sensitive=False),
                      help="Only these: I, B, L, N or iri, bnode, literal, namespace; repeatable.")  # fmt: skip
+
+
+def by_kind(counted: Mapping[str, int]) -> dict[str, int]:
+    """Counts by letter as a row of JSON has them: {"iris": ..., "blank_nodes": ...}."""
+    return {name.lower().replace(" ", "_"): counted.get(kind, 0) for kind, name in KIND_NAMES.items()}
 
 
 def wal_option(*, exists: bool, required: bool = True) -> Callable[[Any], Any]:

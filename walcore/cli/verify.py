@@ -11,7 +11,7 @@ import click
 
 from walcore.cli import DAMAGE, OK
 from walcore.cli.damage import around
-from walcore.cli.options import KIND_NAMES, as_json, log_directory
+from walcore.cli.options import KIND_NAMES, as_json, by_kind, log_directory
 from walcore.cli.output import console, count, new_table, progress, rate, size, write_json
 
 if TYPE_CHECKING:
@@ -55,13 +55,13 @@ def command(wal: Path, as_json: bool) -> int:
         "records": reader.report.records,
         "first_lsn": reader.report.first_lsn,
         "last_lsn": reader.report.last_lsn,
-        **{name: kinds[kind] for kind, name in KIND_NAMES.items()},
+        **by_kind(kinds),
         "seconds": round(seconds, 6),
     }
     if as_json:
         _write(facts, reader.report)
     else:
-        _show(facts, reader.report)
+        _show(facts, kinds, reader.report)
     return OK if reader.report.complete else DAMAGE
 
 
@@ -79,7 +79,7 @@ def _write(facts: dict[str, Any], report: Report) -> None:
         })  # fmt: skip
 
 
-def _show(facts: dict[str, Any], report: Report) -> None:
+def _show(facts: dict[str, Any], kinds: Counter[str], report: Report) -> None:
     from rich.markup import escape
 
     screen = console()
@@ -90,8 +90,8 @@ def _show(facts: dict[str, Any], report: Report) -> None:
     table.show_header = False
     table.add_row("segments", count(facts["segments"]), f"{size(facts['bytes'])} on disk")
     table.add_row("records", count(facts["records"]), f"{lsns}, read at {rate(facts['records'], facts['seconds'])}")
-    for name in KIND_NAMES.values():
-        table.add_row(f"  {name.replace('_', ' ')}", count(facts[name]))
+    for kind, name in KIND_NAMES.items():
+        table.add_row(f"  {name}", count(kinds[kind]))
     screen.print(table)
     if not report.faults:
         return
