@@ -15,6 +15,7 @@ from walcore._core.encode import crc32c
 
 CHUNK: Final = 256 * 1024
 """Bytes read at a time: a batch of records stays in the processor's cache."""
+_CAREFUL_BYTES: Final = 64
 LARGE: Final = 1024 * 1024
 """A frame above this is looked at before it is gathered in memory."""
 
@@ -70,11 +71,23 @@ class PlainSource:
 
 
 class GzipSource:
-    """The bytes that an open gzip file's first `size` bytes decompress to, members one behind another as in gunzip."""
+    """The bytes that an open gzip file's first `size` bytes decompress to, members one behind another as in gunzip.
+
+    A call that fails keeps what it had decompressed.  So after a failure all is done again up to there, and then byte
+    by byte: every byte before the damage is had.
+    """
 
     def __init__(self, fd: int, size: int) -> None:
         self.damage: tuple[str, str] | None = None
-        self._file = PlainSource(fd, size)
+        self._fd, self._size = fd, size
+        self._given = 0
+        self._start(_inflater(), CHUNK)
+        self._again = 0
+
+    def _start(self, inflater: Any, piece: int) -> None:
+        self._file = PlainSource(self._fd, self._size)
+        self._inflater = inflater
+        self._piece = piece
         self._input = b""
         self._stream: Any = None
         self._members = 0
@@ -83,24 +96,33 @@ class GzipSource:
     def remaining(self) -> None:
         """See Source."""
 
-    def holds(self, offset: int, size: int) -> None:
+    def holds(self, offset: int, size: int) -> None:  # noqa: ARG002 - to look ahead it would have to keep the bytes
         """See Source."""
 
     def readinto(self, room: memoryview) -> int:
         """See Source."""
-        while not self._ended:
-            if self._stream is None and not self._next_member():
-                break
+        got, careful = 0, self._piece < CHUNK
+        while got < len(room) and not self._ended and (self._stream is not None or self._next_member()):
+            most = min(self._again, CHUNK) or (1 if careful else len(room))
             try:
-                data = self._stream.decompress(self._input, len(room))
-            except _errors() as error:
-                self._end("corrupt_frame", f"damaged gzip: {error}")
-                break
+                data = self._stream.decompress(self._input, most)
+            except self._inflater.error as error:
+                if careful:
+                    self._end("corrupt_frame", f"damaged gzip: {error}")
+                    break
+                careful, self._again = True, self._given
+                self._start(zlib, _CAREFUL_BYTES)
+                continue
             self._after(data)
-            if data:
-                room[: len(data)] = data
-                return len(data)
-        return 0
+            if self._again:
+                self._again -= len(data)
+            elif data:
+                room[got : got + len(data)] = data
+                got += len(data)
+                if not careful:
+                    break
+        self._given += got
+        return got
 
     def _after(self, data: bytes) -> None:
         """Note what the stream left of its input; go on to the next member behind its end."""
@@ -129,26 +151,17 @@ class GzipSource:
         elif len(self._input) < 2:
             self._end("truncated_gzip", f"the file ends after {self._file.size} bytes")
         else:
-            self._stream = _decompressor()
+            self._stream = self._inflater.decompressobj(wbits=31)  # checks the trailer as well
         return not self._ended
 
     def _read(self) -> bytes:
-        room = bytearray(CHUNK)
+        room = bytearray(self._piece)
         got = self._file.readinto(memoryview(room))
         return bytes(memoryview(room)[:got])
 
     def _end(self, kind: str, detail: str) -> None:
         self.damage = (kind, detail)
         self._ended = True
-
-
-def _decompressor() -> Any:
-    """A stream that checks the gzip trailer itself."""
-    return _inflater().decompressobj(wbits=31)
-
-
-def _errors() -> tuple[type[Exception], ...]:
-    return (zlib.error, _inflater().error)
 
 
 def _inflater() -> Any:
