@@ -33,7 +33,8 @@ def raw_frame(line: bytes) -> bytes:
 
 
 def plain(records: list[Record], number: int = 1, store: str = STORE) -> bytes:
-    return oracle.header_frame(store, 1700000000, number, records[0].id if records else 0) + b"".join(map(mint, records))
+    header = oracle.header_frame(store, 1700000000, number, records[0].id if records else 0)
+    return header + b"".join(map(mint, records))
 
 
 def sealed(content: bytes, last_id: int) -> bytes:
@@ -51,8 +52,10 @@ def log(directory: Path, *segments: list[Record], seal: bool = False) -> list[Re
     """Write one segment for each list, all sealed or none; return all records."""
     for number, records in enumerate(segments, 1):
         content, name = plain(records, number), f"wal-{records[0].id}.v1"
+        while (directory / name).exists() or (directory / f"{name}.gz").exists():
+            name = name.replace("wal-", "wal-0")
         if seal:
-            write(directory, name + ".gz", sealed(content, max(one.id for one in records)))
+            write(directory, name + ".gz", sealed(content, max([0, *(one.id for one in records)])))
         else:
             write(directory, name, content)
     return [one for records in segments for one in records]

@@ -29,6 +29,8 @@ _SECTOR: Final = 512
 _MAX_UINT32: Final = 2**32 - 1
 # What the search for the next frame may spend on checksums of what looks like one; an honest file needs a fraction.
 _TRIAL_BYTES: Final = 1 << 30
+# More mint frames than the 32 KiB that deflate looks back can hold.
+_REACH: Final = 512
 
 
 class FaultKind(StrEnum):
@@ -170,6 +172,7 @@ class FrameReader:
         self._decoder = Decoder(tuple(ValueKind) if records or wanted is not None else None, wanted)
         self._checksum = checksum or self.sealed
         self._sound = True
+        self._recent: list[Record] = []
         self._trials = _TRIAL_BYTES + 4 * size
         self._behind: bool | None = None
         """Where `resume` goes on: True here, False nowhere, None must be searched."""
@@ -221,7 +224,7 @@ class FrameReader:
                 going = self._other(batch)
             elif status == MORE:
                 if batch:
-                    yield batch
+                    yield self._fresh(batch)
                     batch = []
                 going = self._more()
             else:
@@ -229,7 +232,7 @@ class FrameReader:
             if not going:
                 break
         if batch:
-            yield batch
+            yield self._fresh(batch)
 
     def resume(self) -> bool:
         """Go to the next whole frame behind the fault; False if there is none."""
@@ -238,6 +241,16 @@ class FrameReader:
         return self._behind
 
     # -- going on, or not ---------------------------------------------------------------------------------------------
+
+    def _fresh(self, batch: list[Record]) -> list[Record]:
+        """The batch without copies: behind damage, gzip may repeat whole frames of the 32 KiB before."""
+        if not self.sealed:
+            return batch
+        if not self._sound:
+            seen = {record.lsn for record in self._recent}
+            batch = [record for record in batch if not (record.lsn in seen or seen.add(record.lsn))]  # type: ignore[func-returns-value]
+        self._recent = (self._recent + batch[-_REACH:])[-_REACH:]
+        return batch
 
     def _take(self, size: int) -> None:
         """Pass over `size` bytes of whole frames."""

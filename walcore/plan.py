@@ -69,7 +69,7 @@ def _heed(state: State, found: Plan) -> None:
     found.first = state.first_number
     found.last = max(found.last, state.number)
     for segment in found.numbered.get(state.number, ()):
-        # A state that doesn't fit vouches for nothing, unless the file is the same and merely too short: that is damage.
+        # A state that doesn't fit vouches for nothing, unless the file is the same and merely too short: it is damaged.
         size = None if segment.sealed else max(segment.size, state.size)
         if segment.header and state.fits(segment.number, segment.header.crc, size):
             found.vouched, found.size = state.number, size or 0
@@ -163,9 +163,16 @@ def open_listed(directory: Directory, segment: Segment) -> tuple[int, Segment] |
             detail = "not a regular file"
             break
         else:
-            if os.fstat(fd).st_ino == segment.inode:
-                return fd, segment
-            os.close(fd)
+            # An inode number says nothing by itself, it is given out again; while the descriptor is open it isn't.
+            kept = False
+            try:
+                now = directory.segment(segment.name)
+                if now is not None and now.inode == os.fstat(fd).st_ino and _same(now, segment):
+                    kept = True
+                    return fd, segment if now.inode == segment.inode else now
+            finally:
+                if not kept:
+                    os.close(fd)
         again = [one for one in directory.segments() if _same(one, segment)]
         if not again:
             return Fault(FaultKind.MISSING_SEGMENT, segment.name, 0, detail)

@@ -227,7 +227,7 @@ class Pass:
 
     def _frames(self, frames: FrameReader, growing: Callable[[], bool], *, more: bool) -> Iterator[list[Record]]:
         while True:
-            yield from frames.batches()
+            yield from filter(None, frames.batches())
             fault = frames.fault
             if fault is None or (frames.unfinished and growing()):
                 return

@@ -15,9 +15,10 @@ from walcore._core.encode import crc32c
 
 CHUNK: Final = 256 * 1024
 """Bytes read at a time: a batch of records stays in the processor's cache."""
-_CAREFUL_BYTES: Final = 64
 LARGE: Final = 1024 * 1024
 """A frame above this is looked at before it is gathered in memory."""
+# Input of a stream that is known to be damaged goes in by so few bytes, since each call copies what it left of them.
+_CAREFUL_BYTES: Final = 64
 
 
 class Source(Protocol):
@@ -96,7 +97,7 @@ class GzipSource:
     def remaining(self) -> None:
         """See Source."""
 
-    def holds(self, offset: int, size: int) -> None:  # noqa: ARG002 - to look ahead it would have to keep the bytes
+    def holds(self, offset: int, size: int) -> None:
         """See Source."""
 
     def readinto(self, room: memoryview) -> int:

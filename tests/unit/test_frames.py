@@ -1,0 +1,307 @@
+"""Frames of one segment: other forms of JSON, tear or corruption, and memory that a file can't make grow."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import struct
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import logs
+import oracle
+import pytest
+
+from walcore import sources
+from walcore.frames import Fault, FaultKind, FrameReader, SegmentCheck, check_segment
+from walcore.record import Record
+from walcore.segments import Segment, list_segments
+
+RECORDS = [logs.record(lsn) for lsn in range(1, 6)]
+MIB = 2**20
+
+
+def segment(directory: Path, content: bytes, *, seal: bool = False) -> Segment:
+    logs.write(directory, "wal-1.v1.gz" if seal else "wal-1.v1", content)
+    (found,) = list_segments(directory)
+    return found
+
+
+def check(directory: Path, content: bytes, *, seal: bool = False, vouched: int = 0) -> SegmentCheck:
+    return check_segment(segment(directory, content, seal=seal), vouched)
+
+
+def read(directory: Path, content: bytes, *, seal: bool = False) -> tuple[list[Record], list[Fault]]:
+    """All records of a segment, salvaged, and its faults."""
+    one = segment(directory, content, seal=seal)
+    fd = os.open(one.path, os.O_RDONLY)
+    try:
+        frames, records, faults = FrameReader(one, fd, one.size, records=True), [], []
+        while True:
+            records += [record for batch in frames.batches() for record in batch]
+            if frames.fault is None:
+                return records, faults
+            faults.append(frames.fault)
+            if not frames.resume():
+                return records, faults
+    finally:
+        os.close(fd)
+
+
+def kinds(faults: list[Fault] | tuple[Fault, ...]) -> list[str]:
+    return [str(fault.kind) for fault in faults]
+
+
+# -- forms of JSON ----------------------------------------------------------------------------------------------------
+
+X = Record(7, 3, "L", "x", "d", "l", 5)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"hash":5,"lang":"l","dt":"d","lex":"x","vk":"L","id":3,"lsn":7,"t":"M"}\n',
+        b' { "t" : "M" , "lsn" : 7,\t"id":3,\r\n"vk":"L","lex":"x","dt":"d","lang":"l","hash":5 } \n',
+        b'{"t":"M","lsn":7,"id":3,"vk":"L","lex":"\\u0078","dt":"d","lang":"l","hash":5,"new":[{"a":[1.5e3,null,true]}]}\n',
+        b'{"t":"M","lsn":1,"lsn":7,"id":3,"vk":"L","lex":"y","dt":"d","lang":"l","hash":5,"lex":"x"}\n',
+        b'{"\\u0074":"M","lsn":7,"id":3,"vk":"L","lex":"x","dt":"d","lang":"l","hash":5}',
+    ],
+)
+def test_any_valid_form_of_json_is_read(tmp_path: Path, line: bytes) -> None:
+    assert read(tmp_path, logs.plain(RECORDS) + logs.raw_frame(line)) == ([*RECORDS, X], [])
+
+
+def test_absent_strings_are_empty_and_lone_surrogates_stay(tmp_path: Path) -> None:
+    line = b'{"t":"M", "lsn":9,"id":3,"vk":"I","lex":"\\ud800"}\n'
+    assert read(tmp_path, logs.plain([]) + logs.raw_frame(line)) == ([Record(9, 3, "I", "\ud800")], [])
+    line = b'{"t":"M","lsn":9,"id":3,"vk":"I"}\n'
+    assert read(tmp_path, logs.plain([]) + logs.raw_frame(line)) == ([Record(9, 3, "I", "")], [])
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"t":"Z","x":1}\n', b'{"x":1}\n', b'{"t":5}\n', b"{}\n", b'{"t":"S","lastId":1,"crc32":1}\n']
+)
+def test_frames_of_unknown_type_are_passed_over(tmp_path: Path, line: bytes) -> None:
+    content = logs.plain(RECORDS) + logs.raw_frame(line) + logs.mint(X)
+    assert read(tmp_path, content) == ([*RECORDS, X], [])
+
+
+MINT = b'{"t":"M","lsn":7,"id":3,"vk":"L","lex":"x","dt":"d","lang":"l","hash":5}\n'
+INVALID = {
+    "raw control byte": MINT.replace(b'"x"', b'"x\x01"'),
+    "raw newline": MINT.replace(b'"x"', b'"x\n"'),
+    "NaN": MINT.replace(b"5}", b"NaN}"),
+    "Infinity": MINT.replace(b"5}", b"-Infinity}"),
+    "float": MINT.replace(b"5}", b"5.0}"),
+    "exponent": MINT.replace(b"5}", b"5e0}"),
+    "leading zero": MINT.replace(b"5}", b"05}"),
+    "bare minus": MINT.replace(b"5}", b"-}"),
+    "open fraction": MINT.replace(b"5}", b"5.}"),
+    "plus": MINT.replace(b"5}", b"+5}"),
+    "bool": MINT.replace(b"5}", b"true}"),
+    "number as string": MINT.replace(b"5}", b'"5"}'),
+    "hash out of range": MINT.replace(b"5}", b"2147483648}"),
+    "number of 5000 digits": MINT.replace(b"5}", b"9" * 5000 + b"}"),
+    "lsn out of range": MINT.replace(b":7,", b":9223372036854775808,"),
+    "lsn of 0": MINT.replace(b":7,", b":0,"),
+    "no lsn": MINT.replace(b'"lsn":7,', b""),
+    "no id": MINT.replace(b'"id":3,', b""),
+    "no kind": MINT.replace(b'"vk":"L",', b""),
+    "unknown kind": MINT.replace(b'"L"', b'"Q"'),
+    "null string": MINT.replace(b'"x"', b"null"),
+    "surrogate in UTF-8": MINT.replace(b'"x"', b'"\xed\xa0\x80"'),
+    "not UTF-8": MINT.replace(b'"x"', b'"\xff"'),
+    "not UTF-8 in an unknown key": MINT.replace(b"5}", b'5,"z":"\xed\xa0\x80"}'),
+    "trailing garbage": MINT + b"x",
+    "second object": MINT + MINT,
+    "trailing comma": MINT.replace(b"5}", b"5,}"),
+    "no object": b"[]\n",
+    "nothing": b"\n",
+    "nested a million deep": MINT.replace(b"5}", b'5,"z":' + b"[" * 10**6 + b"]" * 10**6 + b"}"),
+    "opened a million times": MINT.replace(b"5}", b'5,"z":' + b'{"a":' * 10**6),
+    "a million values": MINT.replace(b"5}", b'5,"z":[' + b"[]," * 10**6 + b"[]]}"),
+}
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_what_is_no_record_is_reported_and_salvage_goes_on(tmp_path: Path, name: str) -> None:
+    content = logs.plain(RECORDS)
+    records, faults = read(tmp_path, content + logs.raw_frame(INVALID[name]) + logs.mint(logs.record(6)))
+    assert records == [*RECORDS, logs.record(6)]
+    (fault,) = faults
+    assert (str(fault.kind), fault.offset, fault.lsn_before) == ("invalid_record", len(content), 5)
+    assert len(fault.detail) < 300
+
+
+# -- tear or corruption -----------------------------------------------------------------------------------------------
+
+BODY = logs.plain(RECORDS)
+END = len(BODY)
+NEXT = logs.mint(logs.record(6))
+TO_SECTOR = 512 - END % 512
+TAILS: dict[str, tuple[bytes, bool]] = {
+    "half a length": (b"\x50\x00", True),
+    "half a frame": (NEXT[:-7], True),
+    "zeros": (bytes(4096), True),
+    "random bytes": (bytes(range(255, 0, -1)), True),
+    "a length of 2 GiB": (struct.pack("<I", 2**31) + b"{", True),
+    "text to the end": (b"hello", True),
+    "a flipped bit before a whole frame": (NEXT.replace(b'"vk"', b'"vK"') + NEXT, False),
+    "garbage before a whole frame": (b"hello" + NEXT, False),
+    "a run of 8 zeros before a whole frame": (b"hello" + bytes(8) + b"more" + NEXT, True),
+    "a run of 7 zeros before a whole frame": (b"hello" + bytes(7) + b"more" + NEXT, False),
+    "zeros up to a sector, then garbage and a whole frame": (bytes(TO_SECTOR) + b"x" + NEXT, True),
+    "a page of zeros inside a frame": (NEXT[:30] + bytes(512) + NEXT[70:] + NEXT, True),
+    "a length that claims all the rest, and a whole frame": (struct.pack("<I", 60) + NEXT[4:] + NEXT, False),
+}
+
+
+@pytest.mark.parametrize("name", TAILS)
+def test_a_tear_is_told_from_corruption(tmp_path: Path, name: str) -> None:
+    tail, torn = TAILS[name]
+    found = check(tmp_path, BODY + tail)
+    assert (found.tear, found.end, found.last_lsn) == (torn, END, 5)
+    assert kinds(found.faults) == ["torn_tail" if torn else "corrupt_frame"]
+    assert found.faults[0].offset == END
+    assert found.max_lsn == (6 if NEXT in tail else 5)
+    # The same bytes, but a state file calls them on disk.
+    vouched = check(tmp_path, BODY + tail, vouched=END + len(tail))
+    assert (vouched.tear, kinds(vouched.faults)) == (False, ["corrupt_frame"])
+    # On disk was what lies before them.
+    assert check(tmp_path, BODY + tail, vouched=END).tear == torn
+
+
+def test_short_zeros_up_to_a_sector_are_a_tear(tmp_path: Path) -> None:
+    for size in range(1, 8):
+        lexical = "x" * ((-END - size - len(logs.mint(logs.record(6, lexical="")))) % 512)
+        body = BODY + logs.mint(logs.record(6, lexical=lexical))
+        assert (len(body) + size) % 512 == 0
+        frame = logs.mint(logs.record(7))
+        assert check(tmp_path, body + bytes(size) + b"rest" + frame).tear
+        assert not check(tmp_path, body + bytes(size - 1) + b"1rest" + frame).tear
+
+
+def test_a_check_of_a_sound_segment_tells_all_about_it(tmp_path: Path) -> None:
+    found = check(tmp_path, BODY)
+    assert found == SegmentCheck(6, END, END, 1, 5, 1, 5, 5, zlib.crc32(BODY), None, (), False)
+    sealed = check(tmp_path / "sealed", logs.sealed(BODY, 5), seal=True)
+    crc32 = zlib.crc32(BODY)
+    assert (sealed.frames, sealed.crc32, sealed.summary, sealed.faults) == (7, crc32, (5, crc32), ())
+
+
+def test_records_behind_damage_are_salvaged(tmp_path: Path) -> None:
+    frames = list(map(logs.mint, RECORDS))
+    content = logs.plain([]) + frames[0] + b"garbage" + frames[1] + frames[2][:-1] + frames[3] + b"{" + frames[4]
+    records, faults = read(tmp_path, content)
+    assert records == [RECORDS[i] for i in (0, 1, 3, 4)]
+    assert kinds(faults) == ["corrupt_frame"] * 3
+    records, faults = read(tmp_path / "sealed", logs.sealed(content, 5), seal=True)
+    assert records == [RECORDS[i] for i in (0, 1, 3, 4)]
+    assert kinds(faults) == ["corrupt_frame"] * 3
+
+
+# -- sealed segments --------------------------------------------------------------------------------------------------
+
+SEALED: dict[str, tuple[Callable[[], bytes], list[str]]] = {
+    "sound": (lambda: logs.sealed(BODY, 5), []),
+    "two members": (lambda: gzip.compress(BODY) + gzip.compress(oracle.summary_frame(5, zlib.crc32(BODY))), []),
+    "padded with zeros": (lambda: logs.sealed(BODY, 5) + bytes(300_000), []),
+    "garbage behind": (lambda: logs.sealed(BODY, 5) + b"garbage", ["corrupt_frame"]),
+    "no summary": (lambda: gzip.compress(BODY), ["missing_summary"]),
+    "wrong crc32": (lambda: gzip.compress(BODY + oracle.summary_frame(5, 1)), ["summary_mismatch"]),
+    "wrong lastId": (lambda: logs.sealed(BODY, 6), ["summary_mismatch"]),
+    "frames behind": (
+        lambda: gzip.compress(BODY + oracle.summary_frame(5, zlib.crc32(BODY)) + NEXT), ["summary_mismatch"]
+    ),
+    "a frame cut, the gzip whole": (lambda: gzip.compress(BODY[:-3]), ["corrupt_frame"]),
+    "zeros behind the frames": (lambda: gzip.compress(BODY + bytes(100)), ["corrupt_frame"]),
+    "gzip cut in its trailer": (lambda: logs.sealed(BODY, 5)[:-3], ["truncated_gzip"]),
+    "gzip with a wrong checksum": (
+        lambda: logs.sealed(BODY, 5)[:-8] + bytes(4) + logs.sealed(BODY, 5)[-4:], ["corrupt_frame"]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("inflater", ["zlib", "isal"])
+@pytest.mark.parametrize("name", SEALED)
+def test_a_sealed_segment_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, inflater: str) -> None:
+    if inflater == "zlib":
+        monkeypatch.setattr(sources, "_inflater", lambda: zlib)
+    else:
+        pytest.importorskip("isal")
+    content, faults = SEALED[name]
+    records, met = read(tmp_path, content(), seal=True)
+    assert kinds(met) == faults
+    whole = RECORDS[:-1] if name.startswith("a frame cut") else RECORDS
+    assert records[:5] == whole
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+
+def peak(call: Callable[[], object]) -> int:
+    """MiB that Python allocated at most during the call."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1] // MIB
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_length_allocates_nothing(tmp_path: Path) -> None:
+    one = segment(tmp_path, BODY)
+    with one.path.open("r+b") as file:  # a sparse file of 400 MiB, its frame claims 300
+        file.seek(END)
+        file.write(struct.pack("<I", 300 * MIB) + b'{"t":"M"')
+        file.truncate(400 * MIB)
+    (one,) = list_segments(tmp_path)
+    assert peak(lambda: check_segment(one)) < 8
+
+
+def test_a_gzip_bomb_takes_constant_memory(tmp_path: Path) -> None:
+    bomb = zlib.compressobj(9, wbits=31)
+    parts = [bomb.compress(BODY + struct.pack("<I", 300 * MIB))]
+    parts += [bomb.compress(bytes(MIB)) for _ in range(320)]
+    one = segment(tmp_path, b"".join([*parts, bomb.flush()]), seal=True)
+    assert one.size < MIB
+    assert peak(lambda: check_segment(one)) < 8
+
+
+@pytest.mark.parametrize("seal", [False, True], ids=["plain", "sealed"])
+def test_a_large_frame_is_read(tmp_path: Path, seal: bool) -> None:
+    big = logs.record(6, lexical="é" * (3 * MIB))
+    content = logs.plain([*RECORDS, big, logs.record(7)])
+    data = logs.sealed(content, 7) if seal else content
+    assert read(tmp_path, data, seal=seal) == ([*RECORDS, big, logs.record(7)], [])
+    damaged = content.replace("ééé".encode(), "éée".encode() + b"e", 1)
+    data = logs.sealed(damaged, 7) if seal else damaged
+    assert read(tmp_path / "damaged", data, seal=seal)[0] == [*RECORDS, logs.record(7)]
+
+
+def test_garbage_is_searched_in_time_linear_in_its_size(tmp_path: Path) -> None:
+    # Every fifth byte may begin a frame of all the rest.
+    content = BODY + struct.pack("<I", 3 * MIB)[:4] + b'{"' + (struct.pack("<I", 2 * MIB) + b'{"') * 700_000
+    one = segment(tmp_path, content)
+    assert not check_segment(one).tear  # too many to try them all: nothing is cut
+
+
+def test_a_read_error_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, sealed = segment(tmp_path, BODY), segment(tmp_path / "sealed", logs.sealed(BODY, 5), seal=True)
+
+    def fail(*_: object) -> int:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "preadv", fail)
+    for bad in (one, sealed):
+        with pytest.raises(OSError, match="Input/output error"):
+            check_segment(bad)
+
+
+def test_kinds_have_the_names_of_the_reports() -> None:
+    assert {str(kind) for kind in FaultKind} == {
+        "torn_tail", "corrupt_frame", "invalid_record", "missing_segment", "duplicate_segment", "empty_segment",
+        "unreadable_segment", "missing_summary", "summary_mismatch", "truncated_gzip", "foreign_store",
+    }  # fmt: skip

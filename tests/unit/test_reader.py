@@ -1,0 +1,289 @@
+"""Reading a directory: order, modes, report, and a writer at work meanwhile."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import logs
+import pytest
+from logs import Record
+
+from walcore.errors import CorruptionError, WalDamageWarning
+from walcore.format import PURGE_NAME, STATE_NAME
+from walcore.lock import DirectoryLock
+from walcore.reader import Reader, ReadMode, Report, read
+from walcore.segments import Directory, PurgeMarker, list_segments
+from walcore.state import State, write_state
+
+PARTS = [[logs.record(lsn) for lsn in part] for part in ((1, 2, 3), (4, 5), (6, 7, 8))]
+ALL = [one for part in PARTS for one in part]
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "sealed"])
+def log(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    logs.log(tmp_path, *PARTS, seal=request.param)
+    return tmp_path
+
+
+def met(directory: Path, mode: ReadMode = ReadMode.SEGMENT) -> tuple[list[Record], list[str], Report]:
+    """Records, kinds of faults, and the report of a pass whose warning is checked."""
+    reader = read(directory, mode=mode)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        records = list(reader)
+    goes_on = mode in (ReadMode.SEGMENT, ReadMode.SALVAGE)
+    assert [w.category for w in told] == [WalDamageWarning] * (goes_on and not reader.report.complete)
+    return records, [str(fault.kind) for fault in reader.report.faults], reader.report
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_sound_log_reads_in_order_and_is_complete(log: Path) -> None:
+    for mode in ReadMode:
+        records, faults, report = met(log, mode)
+        assert (records, faults) == (ALL, [])
+        assert report == Report((), 8, 1, 8, 3, finished=True, cut_short=False)
+        assert report.complete
+
+
+def test_each_iteration_is_a_pass_of_its_own(log: Path) -> None:
+    reader = Reader(log)
+    assert (reader.report.records, reader.report.complete) == (0, False)
+    first, second = iter(reader), iter(reader)
+    assert [next(first), next(second), next(second), next(first)] == [ALL[0], ALL[0], ALL[1], ALL[1]]
+    assert list(first) == list(second) == ALL[2:]
+    assert (reader.report.records, reader.report.complete) == (8, True)
+
+
+def test_the_report_can_be_asked_on_the_way(log: Path) -> None:
+    reader = Reader(log)
+    records = iter(reader)
+    next(records)
+    assert (reader.report.segments, reader.report.finished, reader.report.complete) == (1, False, False)
+
+
+def test_a_dropped_iterator_closes_its_descriptors(log: Path) -> None:
+    before = descriptors()
+    records = iter(read(log))
+    next(records)
+    assert descriptors() > before
+    del records
+    gc.collect()
+    assert descriptors() == before
+
+
+def test_the_directory_must_be_one(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path / "none")
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        read(tmp_path / "file")
+    assert met(tmp_path)[2].complete
+    with pytest.raises(ValueError, match="STRICT, STOP, SEGMENT, SALVAGE"):
+        read(tmp_path, mode="LENIENT")
+    assert read(tmp_path, mode="stop").mode is ReadMode.STOP
+
+
+def test_a_fault_tells_the_lsns_around_it(tmp_path: Path) -> None:
+    logs.log(tmp_path, *PARTS)
+    path = tmp_path / "wal-4.v1"
+    path.write_bytes(path.read_bytes()[:-5])
+    (fault,) = met(tmp_path)[2].faults
+    assert (fault.segment, fault.lsn_before, fault.lsn_after) == ("wal-4.v1", 4, 6)
+    (tmp_path / "wal-4.v1").unlink()
+    (fault,) = met(tmp_path)[2].faults
+    assert (fault.segment, fault.kind, fault.lsn_before, fault.lsn_after) == ("segment 2", "missing_segment", 3, 6)
+    with pytest.raises(CorruptionError, match="missing_segment") as caught:
+        list(read(tmp_path, mode="STRICT"))
+    assert (caught.value.kind, caught.value.segment, caught.value.lsn) == ("missing_segment", "segment 2", 3)
+
+
+def test_a_missing_first_segment_is_missing_unless_a_purge_left_it_out(tmp_path: Path) -> None:
+    logs.log(tmp_path, *PARTS)
+    (tmp_path / "wal-1.v1").unlink()
+    assert met(tmp_path)[1] == ["missing_segment"]
+    last = list_segments(tmp_path)[-1]
+    assert last.header is not None
+    state = State(last_lsn=8, number=3, header_crc=last.header.crc, size=last.size, store=logs.STORE, clean=True)
+    with Directory(tmp_path) as directory:
+        write_state(directory, replace(state, first_number=2))
+        assert met(tmp_path)[1] == []
+        write_state(directory, state)
+    assert met(tmp_path)[1] == ["missing_segment"]
+
+
+def test_what_the_state_vouches_for_is_never_a_tear(tmp_path: Path) -> None:
+    logs.log(tmp_path, *PARTS)
+    last = list_segments(tmp_path)[-1]
+    assert last.header is not None
+    content = last.path.read_bytes()
+    torn = content[:-2] + b"\0\0"
+    last.path.write_bytes(torn)
+    assert met(tmp_path)[1] == ["torn_tail"]
+    with Directory(tmp_path) as directory:
+        write_state(
+            directory,
+            State(last_lsn=8, number=3, header_crc=last.header.crc, size=last.size, store=logs.STORE, clean=True),
+        )
+    assert met(tmp_path)[1:2] == (["corrupt_frame"],)
+    # Cut between two frames: only the state can tell that there was more.
+    last.path.write_bytes(content[: -len(logs.mint(ALL[-1]))])
+    records, faults, report = met(tmp_path)
+    assert (records, faults, report.faults[0].offset) == (ALL[:-1], ["corrupt_frame"], last.path.stat().st_size)
+    last.path.unlink()
+    assert met(tmp_path)[1] == ["missing_segment"]
+
+
+def test_an_unfinished_frame_is_the_end_while_a_writer_holds_the_lock(tmp_path: Path) -> None:
+    logs.log(tmp_path, *PARTS)
+    with (tmp_path / "wal-6.v1").open("ab") as file:
+        file.write(logs.mint(logs.record(9))[:-3])
+    lock = DirectoryLock(tmp_path)
+    lock.acquire()
+    try:
+        assert met(tmp_path, ReadMode.STRICT)[:2] == (ALL, [])
+        # Damage with whole frames behind it is no unfinished frame.
+        with (tmp_path / "wal-6.v1").open("ab") as file:
+            file.write(logs.mint(logs.record(10)))
+        assert met(tmp_path)[1] == ["corrupt_frame"]
+    finally:
+        lock.release()
+    (tmp_path / "wal-6.v1").write_bytes(logs.plain(PARTS[2], 3) + b"\x50\x00")
+    assert met(tmp_path)[1] == ["torn_tail"]
+
+
+def test_reading_ends_at_the_size_that_was_listed(tmp_path: Path) -> None:
+    logs.log(tmp_path, *PARTS)
+    records = iter(read(tmp_path, mode="STRICT"))
+    got = [next(records)]
+    with (tmp_path / "wal-6.v1").open("ab") as file:
+        file.write(logs.mint(logs.record(9)))
+    logs.write(tmp_path, "wal-10.v1", logs.plain([logs.record(10)], 4))
+    assert got + list(records) == ALL
+
+
+def test_a_segment_sealed_meanwhile_is_read_under_its_new_name(tmp_path: Path) -> None:
+    logs.log(tmp_path, *PARTS)
+    records = iter(read(tmp_path, mode="STRICT"))
+    got = [next(records)]
+    logs.write(tmp_path, "wal-4.v1.gz", logs.sealed(logs.plain(PARTS[1], 2), 5))
+    (tmp_path / "wal-4.v1").unlink()
+    # As opening does it: the same bytes in a new file under the old name.
+    logs.write(tmp_path, "copy", (tmp_path / "wal-6.v1").read_bytes()).replace(tmp_path / "wal-6.v1")
+    assert got + list(records) == ALL
+
+
+def test_a_segment_purged_meanwhile_is_reported(tmp_path: Path) -> None:
+    logs.log(tmp_path, *PARTS)
+    reader = read(tmp_path)
+    records = iter(reader)
+    got = [next(records)]
+    for name in ("wal-4.v1", "wal-6.v1"):
+        (tmp_path / name).unlink()
+    logs.write(tmp_path, "wal-4.v1", logs.plain([logs.record(9)], 1))
+    with pytest.warns(WalDamageWarning, match="missing_segment in wal-4.v1"):
+        got += records
+    assert got == PARTS[0]
+    assert [str(fault.kind) for fault in reader.report.faults] == ["missing_segment"] * 2
+
+
+def test_of_a_pair_the_sound_one_is_read(tmp_path: Path) -> None:
+    logs.log(tmp_path, *PARTS)
+    sealed = logs.sealed(logs.plain(PARTS[1], 2), 5)
+    plain = (tmp_path / "wal-4.v1").read_bytes()
+    for left, right in ((plain, sealed), (plain, sealed[:-9]), (plain[:-9], sealed)):
+        logs.write(tmp_path, "wal-4.v1", left)
+        logs.write(tmp_path, "wal-4.v1.gz", right)
+        records, faults, report = met(tmp_path)
+        assert (records, faults, report.complete) == (ALL, ["duplicate_segment"], True)
+    logs.write(tmp_path, "wal-4.v1.gz", sealed[:-9])  # neither is sound, this one gets further
+    records, faults, report = met(tmp_path)
+    assert records == ALL
+    assert faults == ["duplicate_segment", "torn_tail", "truncated_gzip"]
+    assert not report.complete
+
+
+def test_what_a_purge_marker_lists_is_passed_over(tmp_path: Path) -> None:
+    logs.log(tmp_path, *PARTS)
+    headed = frozenset((s.name, s.number, s.header.crc) for s in list_segments(tmp_path)[:2] if s.header)
+    with Directory(tmp_path) as directory:
+        directory.write_marker(PurgeMarker(9, logs.STORE, headed, frozenset()))
+    assert met(tmp_path)[0] == PARTS[2]
+    (tmp_path / PURGE_NAME).write_bytes(b"torn")
+    assert met(tmp_path)[0] == ALL
+
+
+def test_a_torn_state_file_says_nothing(tmp_path: Path) -> None:
+    logs.log(tmp_path, *PARTS)
+    (tmp_path / STATE_NAME).write_bytes(b'{"number":99')
+    assert met(tmp_path)[1] == []
+
+
+def test_a_segment_of_another_store_is_reported_and_not_read(tmp_path: Path) -> None:
+    logs.log(tmp_path, *PARTS)
+    logs.write(tmp_path, "wal-99.v1", logs.plain([logs.record(99)], 4, store="other"))
+    records, faults, report = met(tmp_path)
+    assert (records, faults, report.complete) == (ALL, ["foreign_store"], False)
+    assert "'other'" in report.faults[0].detail
+
+
+def test_what_is_no_file_is_reported_and_never_waited_for(tmp_path: Path) -> None:
+    logs.log(tmp_path / "log", *PARTS)
+    (tmp_path / "log" / "wal-20.v1").symlink_to(tmp_path / "log" / "wal-1.v1")
+    os.mkfifo(tmp_path / "log" / "wal-21.v1")
+    (tmp_path / "log" / "wal-22.v1").mkdir()
+    logs.write(tmp_path / "log", "wal-23.v1", b"")
+    logs.write(tmp_path / "log", "wal-24.v1", b"no header at all, and long enough for one")
+    for mode in (ReadMode.SEGMENT, ReadMode.SALVAGE):
+        records, faults, _ = met(tmp_path / "log", mode)
+        assert records == ALL
+        assert sorted(faults) == ["empty_segment", *["unreadable_segment"] * 4]
+
+
+def test_salvage_reads_a_segment_without_header_where_its_lsns_place_it(log: Path) -> None:
+    for victim in range(3):
+        path = sorted(log.iterdir())[victim]
+        content = path.read_bytes()
+        broken = logs.plain(PARTS[victim], victim + 1).replace(b'"t":"V"', b'"t":"W"')
+        path.write_bytes(logs.sealed(broken, PARTS[victim][-1].id) if path.suffix == ".gz" else broken)
+        records, faults, _ = met(log, ReadMode.SALVAGE)
+        assert records == ALL
+        assert "unreadable_segment" in faults
+        assert met(log)[0] == [one for one in ALL if one not in PARTS[victim]]
+        path.write_bytes(content)
+
+
+def test_a_read_error_is_raised_and_never_the_end(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = os.preadv, []
+
+    def fail(fd: int, buffers: list[memoryview], offset: int) -> int:
+        calls.append(fd)
+        if len(calls) > 1:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(fd, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", fail)
+    reader = read(log)
+    with pytest.raises(OSError, match="Input/output error"):
+        list(reader)
+    assert not reader.report.complete
+
+
+def test_memory_stays_flat(tmp_path: Path) -> None:
+    import tracemalloc
+
+    row = logs.mint(logs.record(1, lexical="x" * 1000))
+    logs.write(tmp_path, "wal-1.v1", logs.plain([]) + row * 20_000)
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read(tmp_path)) == 20_000
+        assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
+    finally:
+        tracemalloc.stop()

@@ -1,0 +1,60 @@
+"""Search: the newest record of an id, in whatever order the ids come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import logs
+import pytest
+
+from walcore.errors import WalDamageWarning
+from walcore.search import find
+
+ROWS = [[(1, 50), (2, 7), (3, -3)], [(4, 9), (5, 7), (6, 1)], [(7, 2), (9, 8), (8, 8)]]
+PARTS = [[logs.record(lsn, id, f"value {lsn}") for lsn, id in part] for part in ROWS]
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "sealed"])
+def log(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    logs.log(tmp_path, *PARTS, seal=request.param)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("id", "lsn"), [(50, 1), (7, 5), (-3, 3), (9, 4), (1, 6), (2, 7), (8, 9)])
+def test_the_newest_record_is_found(log: Path, id: int, lsn: int) -> None:
+    one = find(log, id)
+    assert one is not None
+    assert (one.id, one.lsn, one.lexical) == (id, lsn, f"value {lsn}")
+
+
+def test_what_is_not_there_is_none(log: Path) -> None:
+    assert find(log, 12345) is None
+
+
+def test_a_record_in_another_form_of_json_is_found(tmp_path: Path) -> None:
+    logs.log(tmp_path, *PARTS)
+    with (tmp_path / "wal-2.v1").open("ab") as file:
+        file.write(logs.raw_frame(b'{"id":7, "lsn":10,"t":"M","vk":"I","lex":"new"}\n'))
+    one = find(tmp_path, 7)
+    assert one is not None
+    assert one.lexical == "new"
+
+
+def test_damage_that_may_hide_a_newer_one_gives_a_warning(tmp_path: Path) -> None:
+    logs.log(tmp_path, *PARTS)
+    (tmp_path / "wal-9.v1").unlink()
+    with pytest.warns(WalDamageWarning, match="a newer record of id 7 may be missing: missing_segment"):
+        one = find(tmp_path, 7)
+    assert one is not None
+    assert one.lsn == 2
+    assert find(tmp_path, 8) is not None  # the newest segment has it: what lies before doesn't matter
+
+
+def test_arguments_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        find(tmp_path / "none", 1)
+    with pytest.raises(TypeError):
+        find(tmp_path, "1")  # type: ignore[arg-type]
+    logs.log(tmp_path, *PARTS)
+    with pytest.raises(ValueError, match="wanted must be from"):
+        find(tmp_path, 2**31)
