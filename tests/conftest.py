@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 SHARED = os.environ.get("WALCORE_SHARED")
+# Subprocesses started in the checkout must find the installed package too, not the uncompiled folder before their feet.
+os.environ["PYTHONSAFEPATH"] = "1"
 
 
 @pytest.fixture(scope="session")
