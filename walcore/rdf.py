@@ -136,20 +136,24 @@ class RdfFile:
             lines = _Lines(file, self._on_read)
             quads = ox.parse(cast("BinaryIO", lines), format=self.format, base_iri=self._base_iri)
             nodes: dict[str, str] = {}
-            for quad in quads:
-                for term in (quad.subject, quad.predicate, quad.object, quad.graph_name):
-                    kind = type(term)
-                    if kind is ox.NamedNode:
-                        yield "I", term.value, "", ""
-                    elif kind is ox.BlankNode:
-                        node = nodes.get(term.value)
-                        if node is None:
-                            node = nodes[term.value] = f"{label}-{len(nodes) + 1}"
-                        yield "B", node, "", ""
-                    elif kind is ox.Literal and term.direction is None:
-                        yield "L", term.value, term.datatype.value, term.language or ""
-                    elif kind is not ox.DefaultGraph:
-                        self._skip(term, lines.number)
+            try:
+                for quad in quads:
+                    for term in (quad.subject, quad.predicate, quad.object, quad.graph_name):
+                        kind = type(term)
+                        if kind is ox.NamedNode:
+                            yield "I", term.value, "", ""
+                        elif kind is ox.BlankNode:
+                            node = nodes.get(term.value)
+                            if node is None:
+                                node = nodes[term.value] = f"{label}-{len(nodes) + 1}"
+                            yield "B", node, "", ""
+                        elif kind is ox.Literal and term.direction is None:
+                            yield "L", term.value, term.datatype.value, term.language or ""
+                        elif kind is not ox.DefaultGraph:
+                            self._skip(term, lines.number)
+            except SyntaxError as error:
+                error.lineno = error.lineno or lines.number  # not every format's parser knows
+                raise
             for namespace in quads.prefixes.values():
                 yield "N", namespace, "", ""
 
@@ -189,6 +193,11 @@ class _Lines:
                 self._on_read(self._untold)
                 self._untold = 0
         return piece
+
+
+def reason(error: SyntaxError) -> str:
+    """What a parser's error says, without the place, which it has in `lineno` and `offset`."""
+    return re.sub(r"^Parser error at .*?columns? \d+(?: and \d+)?: ", "", error.msg)
 
 
 def _line_with(path: Path, text: str) -> int | None:

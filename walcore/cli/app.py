@@ -59,9 +59,9 @@ class Commands(click.Group):
 def _failed(error: Exception, *, debug: bool) -> int:
     """Says what went wrong; an error that nobody foresaw, or any with --debug, comes with its traceback."""
     status = FAILURE
-    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if missing in EXTRAS:
-        text = f"this needs {missing}: pip install 'walcore[{EXTRAS[str(missing)]}]'"
+        text = f"this needs {missing}: pip install 'walcore[{EXTRAS[missing]}]'"
     elif isinstance(error, (WalError, OSError)):
         text = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, WalLockedError):

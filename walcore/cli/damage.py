@@ -9,6 +9,7 @@ from walcore.cli.output import count, talk
 
 if TYPE_CHECKING:
     from walcore.frames import Fault
+    from walcore.opening import Opening
     from walcore.reader import Report
 
 
@@ -31,3 +32,12 @@ def show_damage(report: Report) -> int:
         return OK
     talk(f"the log is damaged ({count(losses, 'fault')}): values may be missing")
     return DAMAGE
+
+
+def show_opening(opening: Opening) -> None:
+    """Names on stderr what an opening left out of the log; the damage it left in place is told by reading."""
+    for removed in (*opening.cut, *opening.quarantined):
+        what = f"{removed.size} bytes from byte {removed.offset} of {removed.segment} on"
+        talk(f"left out on opening: {what} ({removed.reason}); they are kept as {removed.copy}")
+    for warning in opening.warnings:
+        talk(warning)

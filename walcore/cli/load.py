@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from walcore.cli import DAMAGE, FAILURE, OK
+from walcore.cli.damage import show_opening
 from walcore.cli.options import as_json, wal_option
 from walcore.cli.output import console, count, new_table, progress, rate, talk, write_json
 
@@ -88,6 +89,7 @@ def command(
     with contextlib.ExitStack() as stack:
         inputs = [_input(name, format_, stack) for name in files]
         log = stack.enter_context(walcore.open(wal))
+        show_opening(log.opening)
         known = Dictionary(walcore.recover(wal).records)
         bar = stack.enter_context(progress())
         results = []
@@ -152,7 +154,7 @@ class Loader:
         return result
 
     def _terms(self, item: Input, base: str | None, result: Loaded) -> Iterator[tuple[int, Value, int]]:
-        from walcore.rdf import RdfFile
+        from walcore.rdf import RdfFile, reason
 
         file = RdfFile(item.path, item.format, base_iri=base, on_skip=result.leave_out, on_read=self._on_read)
         add = self._known.add
@@ -163,7 +165,7 @@ class Loader:
                 if id_ is not None:
                     yield id_, value, 0
         except SyntaxError as error:
-            result.fail(error.lineno, error.msg)
+            result.fail(error.lineno, reason(error))
 
     def _records(self, item: Input, result: Loaded) -> Iterator[tuple[int, Value, int]]:
         from walcore.cli.ndjson import from_json

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from walcore.cli import FAILURE, OK
+from walcore.cli.damage import show_opening
 from walcore.cli.options import log_directory
 from walcore.cli.output import count, size, talk
 
@@ -29,6 +30,7 @@ def command(wal: Path, yes: bool) -> int:
     from walcore.segments import list_segments
 
     with walcore.open(wal, create=False) as log:  # taken first: what is asked about can't change any more
+        show_opening(log.opening)
         segments = list_segments(wal)
         what = f"{count(len(segments), 'segment')}, {size(sum(segment.size for segment in segments))}"
         if not yes and not _confirmed(f"Delete all of {wal}: {what}?"):

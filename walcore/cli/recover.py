@@ -39,7 +39,7 @@ def command(wal: Path, output: str, allow_incomplete: bool, on_conflict: str) ->
     from walcore.errors import IncompleteError
 
     try:
-        found = walcore.recover(wal, allow_incomplete=allow_incomplete, on_conflict=on_conflict)
+        found = walcore.recover(wal, allow_incomplete=allow_incomplete, on_conflict=on_conflict, mode="SALVAGE")
     except IncompleteError as error:
         talk(f"nothing is written; with --allow-incomplete it would be {count(len(error.records), 'value')}")
         return show_damage(error.report)

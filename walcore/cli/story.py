@@ -61,6 +61,8 @@ def tell(files: list[Path], wal: Path, spool: Path, dice: random.Random) -> Stor
 
 def _parse(files: list[Path], story: Story) -> None:
     """Every distinct value in order of first appearance; of an invalid file, those before the fault."""
+    from walcore.rdf import reason
+
     start = time.perf_counter()
     values: dict[Value, None] = {}
     root = os.path.commonpath([path.resolve().parent for path in files])
@@ -73,7 +75,7 @@ def _parse(files: list[Path], story: Story) -> None:
                 for value in file:
                     values[value] = None
             except SyntaxError as error:
-                talk(f"{name}:{error.lineno}: no valid {file.format.name} ({_reason(error)}); its rest is left out")
+                talk(f"{name}:{error.lineno}: no valid {file.format.name} ({reason(error)}); its rest is left out")
             if file.skipped:
                 talk(f"{name}: {count(file.skipped, 'term')} left out that can't be a value")
     story.files = len(files)
@@ -90,11 +92,6 @@ def _rdf_file(path: Path, on_read: Callable[[int], object]) -> RdfFile:
         return RdfFile(path, on_read=on_read)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-
-
-def _reason(error: SyntaxError) -> str:
-    """Pyoxigraph's message without the position, which is told already."""
-    return error.msg.rpartition(": ")[2]
 
 
 def _write_spool(values: list[Value], spool: Path) -> None:

@@ -1,0 +1,153 @@
+"""What every command has in common: exit status, which stream gets what, and how soon it is there."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from commands import run_alone, spawn
+
+import walcore
+from walcore.cli.app import COMMANDS
+
+
+def test_a_sound_log_is_status_0(log):
+    assert run_alone("verify", log).status == 0
+
+
+def test_damage_is_status_1_and_named_on_stderr(damaged):
+    for words in (("cat", damaged), ("recover", damaged, "-o", "-"), ("verify", damaged)):
+        done = run_alone(*words)
+        assert done.status == 1, words
+    assert "corrupt_frame" in run_alone("cat", damaged).err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("nonsense",), ("cat",), ("cat", "/no/such/directory"), ("find", "x", "--wal", "."), ("cat", ".", "--kind", "Q")],
+)
+def test_a_wrong_call_is_status_2(run, words):
+    done = run(*words)
+    assert (done.status, done.out) == (2, "")
+    assert "Usage: walcore" in done.err
+
+
+def test_a_locked_log_is_status_3_and_the_holder_is_named(log, turtle):
+    with walcore.open(log):
+        done = run_alone("load", turtle, "--wal", log)
+        assert run_alone("cat", log).status == 0  # readers need no lock
+    assert done.status == 3
+    assert re.search(r"^walcore: .*\d+", done.err)
+    assert "Traceback" not in done.err
+
+
+def test_any_other_failure_is_status_4_in_one_line(run, log, turtle, tmp_path):
+    done = run("load", turtle, "--wal", tmp_path / "no" / "such")
+    assert (done.status, done.out) == (4, "")
+    assert done.err.count("\n") == 1
+    assert str(tmp_path / "no") in done.err
+    assert run("find", 99, "--wal", log).status == 4
+
+
+def test_a_fault_of_walcore_itself_shows_its_traceback_and_is_status_4(run, log, monkeypatch):
+    monkeypatch.setattr("walcore.search.find", lambda *_: 1 / 0)
+    done = run("find", 1, "--wal", log)
+    assert done.status == 4
+    assert "Traceback" in done.err
+
+
+def test_debug_shows_the_traceback_of_an_error(run, turtle, tmp_path):
+    done = run("--debug", "load", turtle, "--wal", tmp_path / "no" / "such")
+    assert done.status == 4
+    assert "FileNotFoundError" in done.err
+
+
+def test_an_interrupt_is_status_130(tmp_path):
+    with spawn("load", "-", "--wal", tmp_path / "wal") as process:
+        assert process.stdin
+        process.stdin.write(b'{"kind":"I","lexical":"x"}\n')
+        process.stdin.flush()
+        time.sleep(1)  # it waits for the end of its stdin by now
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (130, b"", b"walcore: interrupted\n")
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(tmp_path):
+    with walcore.open(tmp_path / "wal") as wal:
+        wal.log_mint_many(range(1, 20_001), "L", "x" * 100)
+    with spawn("cat", tmp_path / "wal", stdin=subprocess.DEVNULL) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_a_missing_extra_is_one_sentence_with_the_command(log):
+    hide = "import sys; sys.modules['{}'] = None; from walcore.cli import main; sys.exit(main(sys.argv[1:]))"
+    for module, words, extra in (("click", ["--help"], "cli"), ("rich", ["verify", log], "cli")):
+        command = [sys.executable, "-P", "-c", hide.format(module), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 4, module
+        assert f"pip install 'walcore[{extra}]'" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_the_version_names_format_and_crc(run):
+    done = run("--version")
+    assert done.status == 0
+    assert re.fullmatch(
+        rf"walcore {re.escape(walcore.__version__)} \(format 1, CRC-32C by \S+, Python [\d.]+\)\n", done.out
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(run, name):
+    done = run(name, "--help")
+    assert done.status == 0
+    assert f"\n    walcore {name}" in done.out
+
+
+def test_help_is_there_in_150_ms():
+    run_alone("--help")
+    took = []
+    for _ in range(10):
+        start = time.perf_counter()
+        done = run_alone("--help")
+        took.append(time.perf_counter() - start)
+    assert done.status == 0
+    assert min(took) < 0.150, took
+
+
+def test_help_imports_nothing_that_is_slow():
+    code = "import sys; from walcore.cli import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert not {"rich", "pyoxigraph", "isal", "crc32c", "asyncio", "brickschema"} & set(done.stderr.split())
+
+
+def test_talk_never_goes_to_stdout(run, log, tmp_path):
+    done = run("recover", log, "-o", tmp_path / "values")
+    assert done.out == ""
+    assert "5 values" in done.err
+
+
+@pytest.mark.parametrize("command", ["info", "cat", "verify"])
+def test_json_is_one_object_a_line(run, log, command):
+    done = run(command, log, "--json")
+    assert done.status == 0
+    assert all(isinstance(json.loads(line), dict) for line in done.lines)
+
+
+def test_the_directory_goes_by_argument_option_or_variable_but_not_twice(run, log, monkeypatch):
+    expected = run("cat", log).out
+    assert run("cat", "--wal", log).out == expected
+    assert run("cat", log, "--wal", log).status == 2
+    monkeypatch.setenv("WALCORE_WAL", str(log))
+    assert run("cat").out == expected

@@ -1,0 +1,222 @@
+"""load, purge and demo: what they leave in the log."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import threading
+
+import pytest
+from commands import run_alone
+
+import walcore
+
+pytest.importorskip("pyoxigraph")
+
+
+def rows(done):
+    return [json.loads(line) for line in done.lines]
+
+
+def values(directory):
+    return {record.id: (str(record.kind), record.lexical) for record in walcore.read(directory)}
+
+
+def test_load_logs_every_distinct_term_with_ids_from_1(run, turtle, tmp_path):
+    wal = tmp_path / "wal"
+    (result,) = rows(run("load", turtle, "--wal", wal, "--json"))
+    label = hashlib.sha256(turtle.read_bytes()).hexdigest()[:16]
+    assert (result["new"], result["left_out"], result["error"]) == (10, 0, None)
+    assert values(wal) == {
+        1: ("I", "http://e/a"),
+        2: ("I", "http://e/b"),
+        3: ("B", f"{label}-1"),
+        4: ("L", "Zürich"),
+        5: ("L", "5"),
+        6: ("L", "x"),
+        7: ("B", f"{label}-2"),
+        8: ("I", "http://e/c"),
+        9: ("I", "http://e/d"),
+        10: ("N", "http://e/"),
+    }
+
+
+def test_a_second_load_of_the_same_file_mints_nothing(run, turtle, tmp_path):
+    wal = tmp_path / "wal"
+    run("load", turtle, "--wal", wal)
+    before = list(walcore.read(wal))
+    (result,) = rows(run("load", turtle, "--wal", wal, "--json"))
+    assert result["new"] == 0
+    assert list(walcore.read(wal)) == before
+
+
+def test_ids_go_on_above_the_greatest(run, turtle, log):
+    run("load", turtle, "--wal", log)
+    minted = values(log)
+    assert set(minted) == {-5, *range(1, 5), *range(5, 13)}  # http://e/a and the namespace were there
+    assert minted[5] == ("I", "http://e/b")
+
+
+def test_stdin_and_pipes_get_the_labels_of_the_same_bytes(run, turtle, tmp_path):
+    wal = tmp_path / "wal"
+    run("load", turtle, "--wal", wal)
+    (result,) = rows(run("load", "-", "--format", "ttl", "--wal", wal, "--json", stdin=turtle.read_bytes()))
+    assert (result["file"], result["new"]) == ("stdin", 0)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    feeder = threading.Thread(target=lambda: pipe.write_bytes(turtle.read_bytes()))
+    feeder.start()
+    (result,) = rows(run("load", pipe, "--format", "ttl", "--wal", wal, "--json"))
+    feeder.join()
+    assert result["new"] == 0
+
+
+def test_cat_into_load_is_a_round_trip(run, log, tmp_path):
+    text = run("cat", log, "--json").out
+    copy = tmp_path / "copy"
+    assert run("load", "-", "--wal", copy, stdin=text.encode()).status == 0
+    assert run("cat", copy, "--json").out == text
+    (result,) = rows(run("load", "-", "--wal", copy, "--json", stdin=text.encode()))
+    assert result["new"] == 0
+
+
+def test_a_record_without_id_gets_the_next_one(run, log):
+    stdin = b'{"kind":"iri","lexical":"http://e/new"}\n{"kind":"I","lexical":"http://e/a"}\n'
+    (result,) = rows(run("load", "-", "--wal", log, "--json", stdin=stdin))
+    assert result["new"] == 1
+    assert walcore.find(log, 5).lexical == "http://e/new"
+
+
+def test_an_id_never_changes_its_meaning(run, log):
+    done = run("load", "-", "--wal", log, stdin=b'{"id":1,"kind":"I","lexical":"http://e/other"}\n')
+    assert done.status == 1
+    assert "stdin:1: left out: id 1" in done.err
+    assert walcore.find(log, 1).lexical == "http://e/a"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"nope", b"[]", b"{}", b'{"kind":"Q","lexical":"x"}', b'{"kind":"I"}', b'{"kind":"I","lexical":5}',
+        b'{"kind":"I","lexical":"x","id":4294967296}', b'{"kind":"I","lexical":"x","id":true}', b"\xff",
+        b'{"kind":"I","lexical":"x","language":"de"}', b'{"kind":"I","lexical":"x","hash":1.5}', b"[" * 100_000,
+    ],
+)  # fmt: skip
+def test_a_line_that_is_no_record_ends_the_file_and_is_named(run, tmp_path, line):
+    wal = tmp_path / "wal"
+    stdin = b'{"kind":"I","lexical":"first"}\n' + line + b'\n{"kind":"I","lexical":"last"}\n'
+    done = run("load", "-", "--wal", wal, stdin=stdin)
+    assert done.status == 4
+    assert done.err.startswith("walcore: stdin:2: not a record: ")
+    assert list(values(wal).values()) == [("I", "first")]
+
+
+def test_what_can_not_be_a_value_is_named_with_its_line_and_status_1(run, tmp_path):
+    path = tmp_path / "data.nt"
+    triple = "<http://e/a> <http://e/b> <http://e/c>"
+    path.write_text(
+        f'{triple} .\n<http://e/a> <http://e/b> <<( {triple} )>> .\n<http://e/a> <http://e/b> "x"@en--rtl .\n'
+    )
+    done = run("load", path, "--wal", tmp_path / "wal", "--json")
+    assert done.status == 1
+    assert [row["left_out"] for row in rows(done)] == [2]
+    assert f"{path}:2: left out: a triple term" in done.err
+    assert f"{path}:3: left out: a literal with a base direction" in done.err
+    assert len(values(tmp_path / "wal")) == 3
+
+
+def test_an_invalid_file_is_told_and_the_next_one_loaded(run, turtle, tmp_path):
+    path = tmp_path / "bad.ttl"
+    path.write_text("<http://e/1> <http://e/2> 3 .\n<relative> <http://e/2> 3 .\n")
+    done = run("load", path, turtle, "--wal", tmp_path / "wal", "--json")
+    assert done.status == 4
+    assert f"{path}:2: No scheme found in an absolute IRI" in done.err
+    assert [row["new"] for row in rows(done)] == [3, 10]
+
+
+def test_an_unknown_format_is_refused_before_anything_is_made(run, tmp_path):
+    path = tmp_path / "a.doc"
+    path.write_text("x")
+    assert run("load", path, "--wal", tmp_path / "wal").status == 2
+    assert not (tmp_path / "wal").exists()
+
+
+def test_a_damaged_log_takes_no_terms(run, damaged, turtle):
+    done = run("load", turtle, "--wal", damaged)
+    assert done.status == 1
+    assert "corrupt_frame" in done.err
+    assert len(values_of_damaged(damaged)) == 3
+
+
+def values_of_damaged(directory):
+    with pytest.warns(walcore.WalDamageWarning):
+        return list(walcore.read(directory))
+
+
+def test_purge_asks_first(run, log):
+    for answer in (b"n\n", b""):
+        assert run("purge", log, stdin=answer).status == 4
+        assert len(values(log)) == 5
+    done = run("purge", log, stdin=b"y\n")
+    assert done.status == 0
+    assert values(log) == {}
+
+
+def test_purge_keeps_the_lsns_going(run, log):
+    assert run("purge", log, "--yes").status == 0
+    with walcore.open(log) as wal:
+        assert wal.log_mint(1, "I", "x") > 5
+
+
+def test_purge_makes_no_directory(run, tmp_path):
+    assert run("purge", tmp_path / "wal", "--yes").status == 2
+
+
+def test_the_demo_loses_nothing_of_a_small_file_and_keeps_the_log(run, turtle, tmp_path):
+    wal = tmp_path / "kept"
+    done = run("demo", turtle, "--keep", wal, "--seed", 3, "--json")
+    (facts,) = rows(done)
+    assert done.status == 0
+    assert (facts["values"], facts["lost"], facts["complete"]) == (10, 0, True)
+    assert 1 <= facts["killed_after"] <= facts["committed"] <= facts["recovered"] <= 10
+    assert len(values(wal)) == 10
+    assert run("demo", turtle, "--keep", wal).status == 2
+
+
+def test_the_same_seed_draws_the_same_moment(run, turtle):
+    drawn = [rows(run("demo", turtle, "--seed", 11, "--json"))[0]["killed_after"] for _ in range(2)]
+    assert drawn[0] == drawn[1]
+
+
+def test_the_demo_shows_a_missing_value(run, turtle, monkeypatch):
+    recover = walcore.recover
+
+    def forgetful(directory):
+        found = recover(directory)
+        del found.records[1]
+        return found
+
+    monkeypatch.setattr(walcore, "recover", forgetful)
+    done = run("demo", turtle)
+    assert done.status == 1
+    assert "missing or changed" in done.out
+
+
+def test_a_child_that_dies_by_itself_is_status_4_with_its_words(run, turtle, monkeypatch):
+    monkeypatch.setattr("walcore.cli.crash._BOOT", "raise SystemExit('no luck')")
+    done = run("demo", turtle)
+    assert done.status == 4
+    assert "no luck" in done.err
+
+
+@pytest.mark.skipif(importlib.util.find_spec("brickschema") is None, reason="needs brickschema: the extra demo")
+def test_the_demo_loses_nothing_of_real_ontologies():
+    done = run_alone("demo", "--json")
+    (facts,) = rows(done)
+    assert done.status == 0, done.err
+    assert (facts["files"], facts["lost"], facts["complete"]) == (47, 0, True)
+    assert facts["values"] > 70_000
+    assert done.err.count("1.1/Brick.ttl") == 1
+    assert facts["segments"] > 2

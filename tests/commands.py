@@ -1,0 +1,38 @@
+"""Runs of the command line: in this process (fixture `run` of tests/cli), or as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import walcore
+
+COMMAND = [sys.executable, "-P", "-m", "walcore"]
+
+
+@dataclass(frozen=True)
+class Done:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+
+def spawn(*words: object, **options: Any) -> subprocess.Popen[bytes]:
+    # Where the running walcore was imported from comes first: the checkout may hide it otherwise.
+    environment = os.environ | {"PYTHONPATH": str(Path(walcore.__file__).parents[1])}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*COMMAND, *map(str, words)], env=environment, **(pipes | options))
+
+
+def run_alone(*words: object, stdin: bytes = b"") -> Done:
+    with spawn(*words) as process:
+        out, err = process.communicate(stdin, timeout=60)
+    return Done(process.returncode, out.decode(), err.decode())
