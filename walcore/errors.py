@@ -29,7 +29,8 @@ class InvalidRecordError(WalError, ValueError):
     """A record can't be written: a value is out of range.  Nothing of its slice was logged.
 
     `field` is the name of the argument at fault, `row` its index in `log_mint_many` (None for `log_mint`).  Raised
-    after earlier slices of one `log_mint_many`, `first_lsn` and `last_lsn` tell what had been logged by then (else None).
+    after earlier slices of one `log_mint_many`, `first_lsn` and `last_lsn` tell what had been logged by then (else
+    None).
     """
 
     def __init__(self, message: str, *, field: str | None = None, row: int | None = None) -> None:

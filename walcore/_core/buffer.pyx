@@ -4,7 +4,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from walcore._core.crc32c cimport walcore_crc32c
-from walcore._core.encode cimport CRC_SIZE, FRAME_OVERHEAD, LENGTH_SIZE, MINT_FIXED, put_mint_head
+from walcore._core.encode cimport FRAME_OVERHEAD, LENGTH_SIZE, MINT_FIXED, put_mint_head
 from walcore._core.endian cimport get_u32_le, put_u32_le
 
 

@@ -155,7 +155,7 @@ cdef inline uint32_t _hex4(const uint8_t* p) noexcept nogil:
     cdef uint32_t value = 0
     cdef int i
     for i in range(4):
-        value = value << 4 | ((p[i] & 15) + (9 if p[i] > 57 else 0))
+        value = value << 4 | <uint32_t> ((p[i] & 15) + (9 if p[i] > 57 else 0))
     return value
 
 
@@ -210,7 +210,7 @@ cdef inline bint _has_special(uint64_t word) noexcept nogil:
 
 cdef const uint8_t* _scan_string(const uint8_t* p, const uint8_t* end, Span* span) noexcept nogil:
     """Measure the string that begins at p; return what is behind its closing quote, NULL if it isn't valid."""
-    cdef uint64_t word
+    cdef uint64_t word = 0
     cdef int size
     span.data = p
     span.flags = 0
@@ -296,11 +296,11 @@ cdef object _string(const Span* span):
         return ""
     if span.flags == 0:
         text = PyUnicode_New(span.size, 127)
-        memcpy(PyUnicode_DATA(text), span.data, span.size)
+        memcpy(PyUnicode_DATA(text), span.data, <size_t> span.size)
         return text
     if not span.flags & ESCAPED:
         return PyUnicode_DecodeUTF8(<const char*> span.data, span.size, NULL)
-    buffer = <uint8_t*> PyMem_Malloc(span.size)
+    buffer = <uint8_t*> PyMem_Malloc(<size_t> span.size)
     if buffer is NULL:
         raise MemoryError()
     try:
@@ -338,7 +338,7 @@ cdef const uint8_t* _scan_int(
 cdef inline const uint8_t* _skip(
     const uint8_t* p, const uint8_t* end, const char* text, Py_ssize_t size
 ) noexcept nogil:
-    if p is NULL or end - p < size or memcmp(p, text, size) != 0:
+    if p is NULL or end - p < size or memcmp(p, text, <size_t> size) != 0:
         return NULL
     return p + size
 
@@ -429,7 +429,7 @@ cdef class Decoder:
         cdef Py_buffer view
         cdef const uint8_t* base
         cdef Mint mint
-        cdef int status
+        cdef int status = _MORE
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             if not 0 <= start <= stop <= view.len:
@@ -516,7 +516,7 @@ cdef class Decoder:
         if (
             slot[0] is not NULL
             and PyUnicode_GET_LENGTH(<object> slot[0]) == span.size
-            and memcmp(PyUnicode_DATA(<object> slot[0]), span.data, span.size) == 0
+            and memcmp(PyUnicode_DATA(<object> slot[0]), span.data, <size_t> span.size) == 0
         ):
             return <object> slot[0]
         text = _string(span)

@@ -9,6 +9,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef __SANITIZE_THREAD__
+/* ThreadSanitizer sees sem_post, sem_wait and sem_timedwait, but not sem_clockwait. */
+void __tsan_acquire(void *address);
+#define WALCORE_SEEN(address) __tsan_acquire(address)
+#else
+#define WALCORE_SEEN(address) ((void)(address))
+#endif
+
 static const int64_t NANOSECONDS = 1000000000;
 
 int64_t walcore_now(void)
@@ -72,8 +80,10 @@ int walcore_wake_wait(walcore_wake *wake, int64_t deadline, int interruptible)
             result = sem_clockwait(&wake->semaphore, CLOCK_MONOTONIC, &until);
         }
     } while (result != 0 && errno == EINTR && !interruptible);
-    if (result == 0)
+    if (result == 0) {
+        WALCORE_SEEN(&wake->semaphore);
         return WALCORE_WAKE_POSTED;
+    }
     return errno == ETIMEDOUT ? WALCORE_WAKE_TIMED_OUT : WALCORE_WAKE_INTERRUPTED;
 }
 

@@ -12,7 +12,7 @@ from libc.string cimport memset
 
 from walcore._core.decode cimport Record
 from walcore._core.encode cimport (
-    FRAME_OVERHEAD, INT_DIGITS_MAX, MINT_FIXED, Mint, measure, mint_text_size, take_int32, take_kind, take_mint,
+    FRAME_OVERHEAD, INT_DIGITS_MAX, MINT_FIXED, Mint, measure, mint_text_size, take_int32, take_mint,
 )
 
 from walcore.errors import InvalidRecordError

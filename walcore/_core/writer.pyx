@@ -3,9 +3,9 @@
 Who does what.  A producer packs its frame into the active half under the mutex, taking its LSN there: file order is LSN
 order.  Whoever holds the *lead* drains: it alone touches the back half's content, the descriptor and the file's size.
 The first committer takes the lead; those who come meanwhile queue, each with a wake-up of its own, and at the end the
-leader wakes those whom its sync covers and hands the lead to the first of the rest.  The writer loop (`run`, on a thread
-that the control plane starts) takes the lead for what nobody waits for: a full half, the interval, timed waits, and the
-steps that need the control plane: beginning a segment, finishing one, a purge.
+leader wakes those whom its sync covers and hands the lead to the first of the rest.  The writer loop (`run`, on a
+thread that the control plane starts) takes the lead for what nobody waits for: a full half, the interval, timed waits,
+and the steps that need the control plane: beginning a segment, finishing one, a purge.
 
 State, all under `mutex` unless said otherwise:
     active, back        the halves: producers fill `active`; `back` is empty or is drained by the lead
@@ -32,11 +32,11 @@ from libc.stdlib cimport calloc, free, malloc
 from posix.unistd cimport ftruncate
 
 from walcore._core.buffer cimport (
-    Half, SegmentStart, half_adds, half_clear, half_content, half_empty, half_fits, half_free, half_init, half_starts_segment,
-    half_takes_large, half_whole_frames, large_finish,
+    Half, SegmentStart, half_adds, half_clear, half_content, half_empty, half_fits, half_free, half_init,
+    half_starts_segment, half_takes_large, half_whole_frames, large_finish,
 )
 from walcore._core.encode cimport (
-    CRC_SIZE, FRAME_OVERHEAD, INT_DIGITS_MAX, MINT_FIXED, MINT_HEAD_MAX, Mint, int_size, mint_json_size, mint_text_size,
+    CRC_SIZE, FRAME_OVERHEAD, INT_DIGITS_MAX, MINT_FIXED, Mint, int_size, mint_json_size, mint_text_size,
     put_mint_body, put_mint_frame, take_mint,
 )
 from walcore._core.platform cimport (
@@ -177,6 +177,7 @@ cdef class Writer:
     cdef pthread_mutex_t mutex
     cdef bytearray first_bytes, second_bytes
     cdef Half[2] halves
+    cdef Py_ssize_t half_bytes
     cdef Half *active
     cdef Half *back
 
@@ -202,7 +203,7 @@ cdef class Writer:
     cdef bint segment_open      # the next frame may go into the segment of the one before
     cdef int64_t segment_bytes
     cdef int32_t segment_number
-    cdef Py_ssize_t header_size # of a segment header but for its two numbers
+    cdef Py_ssize_t header_size     # of a segment header but for its two numbers
     cdef int64_t max_segment_bytes
     cdef int64_t segments_due   # how many segments frames were packed for, were begun, were finished
     cdef int64_t segments_begun
@@ -247,6 +248,7 @@ cdef class Writer:
         walcore_wake_init(&self.loop_wake)
         self.first_bytes = bytearray(half_bytes)
         self.second_bytes = bytearray(half_bytes)
+        self.half_bytes = half_bytes
         self.active = &self.halves[0]
         self.back = &self.halves[1]
         if (half_init(self.active, PyByteArray_AS_STRING(self.first_bytes), half_bytes)
@@ -339,7 +341,7 @@ cdef class Writer:
             self.ready()
         take_mint(id, kind, lexical, datatype, language, hash, &mint)
         size = FRAME_FIXED_MAX + mint_text_size(&mint)
-        if size > self.active.size:
+        if size > self.half_bytes:
             lsn = self.log_large(&mint)
         else:
             pthread_mutex_lock(&self.mutex)
@@ -379,14 +381,14 @@ cdef class Writer:
 
     cdef bint fill(self, Rows rows) except -1:
         try:
-            return rows.fill(self.active.size)
+            return rows.fill(self.half_bytes)
         except Exception as error:
             raise tell_row(error, rows.row)
 
     cdef int64_t log_slice(self, Rows rows, int64_t *first) except -1:
         """Packs a slice whole, its LSNs in a row; returns the last and sets `first` if it is the first slice."""
         cdef int64_t lsn
-        if rows.frame_bytes > self.active.size:     # fill lets only a single row be so large
+        if rows.frame_bytes > self.half_bytes:     # fill lets only a single row be so large
             lsn = self.log_large(&rows.mints[0])
         else:
             pthread_mutex_lock(&self.mutex)
@@ -422,8 +424,8 @@ cdef class Writer:
             size = put_mint_body(body, mint) - body
         pthread_mutex_lock(&self.mutex)
         try:
-            if not self.has_room(self.active.size):
-                self.wait_for_room(self.active.size)
+            if not self.has_room(self.half_bytes):
+                self.wait_for_room(self.half_bytes)
         except BaseException:
             free(body)
             raise
@@ -749,8 +751,8 @@ cdef class Writer:
         post_all(wakes)
 
     cdef Drained drain(self, bint everything, bint sync, bint begins) noexcept:
-        """Writes the back half, with `everything` the active one too, and syncs on demand.  Lead held, mutex not.  Where
-        a segment begins it goes on if it `begins` segments, else leaves the rest to the loop."""
+        """Writes the back half, with `everything` the active one too, and syncs on demand.  Lead held, mutex not.
+        Where a segment begins it goes on if it `begins` segments, else leaves the rest to the loop."""
         cdef Drained drained
         while True:
             with nogil:
@@ -919,8 +921,8 @@ cdef class Writer:
     # --- steps of the control plane: the lead held, never by a committer --------------------------------------------
 
     cdef Drained serve(self, int what) noexcept:
-        """Does all that is wanted, the control plane's steps included, and hands the lead over.  Never raises: what goes
-        wrong fails the log, is a full disk, or refuses the purge."""
+        """Does all that is wanted, the control plane's steps included, and hands the lead over.  Never raises: what
+        goes wrong fails the log, is a full disk, or refuses the purge."""
         cdef Drained drained = DONE
         cdef Waiter *waiter
         cdef int64_t finish_target
