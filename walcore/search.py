@@ -8,7 +8,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from walcore.errors import WalDamageWarning
+from walcore.errors import InvalidRecordError, WalDamageWarning
+from walcore.format import MAX_INT32, MIN_INT32
 from walcore.frames import HARMLESS, Fault, FrameReader
 from walcore.plan import choose, open_listed, plan, sequence
 from walcore.segments import Directory
@@ -32,6 +33,9 @@ def find(directory: str | os.PathLike[str], id: int) -> Record | None:
         OSError: reading fails.
     """
     path, wanted = Path(directory), operator.index(id)
+    if not MIN_INT32 <= wanted <= MAX_INT32:
+        msg = f"id must be from {MIN_INT32} to {MAX_INT32}, got {wanted}"
+        raise InvalidRecordError(msg, field="id")
     faults: list[Fault] = []
     with Directory(path) as opened:
         record = next(_candidates(opened, wanted, faults), None)
