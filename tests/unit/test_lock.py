@@ -197,3 +197,19 @@ def test_without_open_file_locks_a_second_opening_in_the_process_is_refused(
     assert not is_locked(tmp_path)
     lock.acquire()
     lock.release()
+
+
+def test_a_longer_word_left_by_a_crash_is_overwritten_whole(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_bytes(b"x" * 1000)
+    lock = DirectoryLock(tmp_path)
+    lock.acquire()
+    assert json.loads((tmp_path / "lock").read_bytes())["pid"] == os.getpid()
+    lock.release()
+
+
+def test_a_directory_that_may_not_be_written_to_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=str(tmp_path / "nowhere" / "lock")):
+        DirectoryLock(tmp_path / "nowhere").acquire()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(NotADirectoryError, match="file/lock"):
+        DirectoryLock(tmp_path / "file").acquire()

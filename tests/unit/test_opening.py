@@ -317,6 +317,27 @@ def test_a_damaged_pair_stays_and_is_reported(tmp_path: Path) -> None:
     assert opening.to_seal == ()
 
 
+def test_a_torn_plain_file_of_a_pair_that_was_vouched_for_is_corrupt(tmp_path: Path) -> None:
+    content = plain(1, [1, 2, 3])
+    put(tmp_path, wal_1=content, wal_2=plain(2, [4]))
+    close_cleanly(tmp_path, 4)
+    put(tmp_path, wal_1=content[:-5] + bytes(5), wal_1_gz=sealed(content, 3)[:-12])
+    opening = reopen(tmp_path)
+    kinds = {f.segment: f.kind for f in opening.faults}
+    assert kinds == {"wal-1.v1": FaultKind.CORRUPT_FRAME, "wal-1.v1.gz": FaultKind.TRUNCATED_GZIP}
+    assert opening.cut == opening.quarantined == ()
+
+
+def test_the_plain_file_of_a_pair_goes_after_the_sealed_one_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = plain(1, [1])
+    put(tmp_path, wal_1=content, wal_1_gz=sealed(content, 1))
+    with folders.failing(monkeypatch, 0, folders.Killed, for_ever=False) as calls:
+        reopen(tmp_path)
+    assert calls[:5] == ["fsync", "fdatasync", "fsync", "unlink", "fsync"]
+
+
 # -- stores -----------------------------------------------------------------------------------------------------------
 
 

@@ -145,6 +145,11 @@ def test_where_links_are_refused_a_name_is_looked_for_and_renamed(
     monkeypatch.setattr(os, "link", refuse)
     assert [make(tmp_path, number, 7) for number in (1, 2)] == ["wal-7.v1", "wal-07.v1"]
     assert len(folders.tree(tmp_path)) == 2
+    with Directory(tmp_path) as directory:
+        os.close(directory.create("temporary"))
+        with pytest.raises(FileExistsError, match=r"wal-7\.v1"):
+            directory.publish("temporary", "wal-7.v1")
+    assert len(folders.tree(tmp_path)["wal-7.v1"]) > 0
 
 
 @pytest.mark.parametrize("nth", range(1, 8))
