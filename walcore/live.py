@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -251,11 +252,9 @@ class LiveLog:
 
     def _close(self, deadline: float | None) -> None:
         self.core.begin_close()
-        failure: WalFailedError | None = None
         try:
-            self.core.drain_all(_left(deadline))
-        except WalFailedError as exc:
-            failure = exc
+            with suppress(WalFailedError):  # it is closed all the same, and raised at the end
+                self.core.drain_all(_left(deadline))
         except WalTimeoutError:
             self._say_timeout(f"LSN {self.core.durable_lsn + 1} to {self.core.last_lsn} are not on disk")
         self.core.end_loop()
@@ -264,8 +263,11 @@ class LiveLog:
             thread.join(_left(deadline))
             if thread.is_alive():
                 self._say_timeout("the writer is still at work")
+        # A purge can fail with every record on disk: then the drain had nothing to complain of.
+        failure = failure or self.core.failure()
         if not self.sealer.close(_left(deadline)):
             self._say_timeout(f"{self.sealer.backlog} segments are not sealed")
+        failure = self.core.failure()
         self.tail.close(self.core.last_lsn, clean=failure is None)
         self.core.end_close()
         lifetime.forget(self)

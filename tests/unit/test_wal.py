@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import errno
+import os
 import pickle
 import threading
 import uuid
@@ -380,6 +382,31 @@ def test_a_purge_drops_what_came_before_and_lsns_go_on(tmp_path: Path) -> None:
     assert lsns(tmp_path) == []
     with walcore.open(tmp_path) as wal:
         assert wal.log_mint(8, "I", "urn:x") == 53
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename", "fdatasync"])
+def test_a_purge_that_may_have_begun_fails_the_log_and_one_that_has_not_leaves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def no_room(*arguments: Any, **options: Any) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    wal = walcore.open(tmp_path)
+    wal.log_mint(1, "I", "a")
+    wal.commit()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, no_room)
+        with pytest.raises(walcore.WalFailedError if call == "fsync" else OSError, match="full"):
+            wal.purge_all_segments()
+    if call == "fsync":
+        with pytest.raises(walcore.WalFailedError):
+            wal.log_mint(2, "I", "b")
+        with pytest.raises(walcore.WalFailedError):
+            wal.close()
+    else:
+        wal.log_mint(2, "I", "b")
+        wal.close()
+        assert lsns(tmp_path) == [1, 2]
 
 
 def test_on_force_is_called_for_each_file_synced_and_never_by_the_writer(tmp_path: Path) -> None:

@@ -1021,7 +1021,7 @@ cdef class Writer:
             self.control.mark_purge(last + 1)
         except BaseException as error:
             if getattr(error, "in_doubt", True):
-                self.stumble(CALL_PURGE, error)
+                self.fail_purge(error)
             else:
                 self.refuse_purge(upto, error)
             return
@@ -1036,9 +1036,7 @@ cdef class Writer:
         try:
             number = self.control.carry_out_purge()
         except BaseException as error:
-            self.failed_cause = error
-            with nogil:
-                self.fail(CALL_PURGE, 0)
+            self.fail_purge(error)
             return
         pthread_mutex_lock(&self.mutex)
         self.segment_number = number - 1
@@ -1050,6 +1048,12 @@ cdef class Writer:
         self.wake_room()
         pthread_mutex_unlock(&self.mutex)
         post_all(wakes)
+
+    cdef void fail_purge(self, object error) noexcept:
+        """Whether the old records are gone can't be told: not even a full disk can be tried again."""
+        self.failed_cause = error
+        with nogil:
+            self.fail(CALL_PURGE, 0)
 
     cdef void refuse_purge(self, int64_t upto, object error) noexcept:
         """The marker could not be made: the log is as it was, and those who asked are told."""
