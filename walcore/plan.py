@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from walcore.frames import Fault, FaultKind, SegmentCheck, check_segment
+from walcore.segments import is_segment_name
 from walcore.state import State, read_state
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _EMPTY: Final = "empty"
 _ATTEMPTS: Final = 5
+_LISTINGS: Final = 50
 
 
 @dataclass(slots=True)
@@ -37,14 +39,39 @@ class Plan:
     """Bytes that segment `vouched` had on disk, if it is still plain."""
 
 
+def list_all(directory: Directory) -> list[Segment]:
+    """The segments of a directory, none left out because it was being sealed.
+
+    Listing names and looking at files takes many steps: a plain file can go in between, its sealed one not yet listed.
+    So names are listed again until nothing has changed; what was read already isn't read again.
+    """
+    seen: dict[str, Segment] = {}
+    names = _names(directory)
+    for _ in range(_LISTINGS):
+        for name in names - seen.keys():
+            segment = directory.segment(name)
+            if segment is not None:
+                seen[name] = segment
+        now = _names(directory)
+        seen = {name: segment for name, segment in seen.items() if name in now}
+        if now == names == seen.keys():
+            break
+        names = now
+    return sorted(seen.values(), key=lambda segment: (segment.number, segment.sealed, segment.name))
+
+
+def _names(directory: Directory) -> set[str]:
+    return {name for name in directory.names() if is_segment_name(name)}
+
+
 def plan(directory: Directory) -> Plan:
     """List `directory` and decide what counts.  What the marker of an unfinished purge lists is gone."""
     # The state before the listing: what it speaks of then has to be there, unless it was purged in between.
     state = read_state(directory)
-    segments = directory.segments()
+    segments = list_all(directory)
     if state is not None and state.number > max((s.number for s in segments), default=0):
         state = read_state(directory)
-        segments = directory.segments()
+        segments = list_all(directory)
     marker = directory.read_marker()
     if marker is not None:
         segments = [segment for segment in segments if not marker.lists(segment)]
@@ -173,7 +200,7 @@ def open_listed(directory: Directory, segment: Segment) -> tuple[int, Segment] |
             finally:
                 if not kept:
                     os.close(fd)
-        again = [one for one in directory.segments() if _same(one, segment)]
+        again = [one for one in list_all(directory) if _same(one, segment)]
         if not again:
             return Fault(FaultKind.MISSING_SEGMENT, segment.name, 0, detail)
         segment = again[0]

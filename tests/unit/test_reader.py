@@ -287,3 +287,17 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
     finally:
         tracemalloc.stop()
+
+
+def test_a_segment_sealed_while_it_is_listed_is_not_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs.log(tmp_path, *PARTS)
+    real, sealed = Directory.segment, logs.sealed(logs.plain(PARTS[2], 3), 8)
+
+    def segment(self: Directory, name: str) -> object:
+        if name == "wal-6.v1" and (tmp_path / name).exists():  # the last one: no gap would tell
+            logs.write(tmp_path, "wal-6.v1.gz", sealed)
+            (tmp_path / name).unlink()
+        return real(self, name)
+
+    monkeypatch.setattr(Directory, "segment", segment)
+    assert met(tmp_path)[:2] == (ALL, [])
