@@ -25,11 +25,14 @@ class Done:
         return self.out.splitlines()
 
 
+def environment() -> dict[str, str]:
+    """Where the running walcore was imported from comes first: the checkout may hide it otherwise."""
+    return os.environ | {"PYTHONPATH": str(Path(walcore.__file__).parents[1])}
+
+
 def spawn(*words: object, **options: Any) -> subprocess.Popen[bytes]:
-    # Where the running walcore was imported from comes first: the checkout may hide it otherwise.
-    environment = os.environ | {"PYTHONPATH": str(Path(walcore.__file__).parents[1])}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([*COMMAND, *map(str, words)], env=environment, **(pipes | options))
+    return subprocess.Popen([*COMMAND, *map(str, words)], env=environment(), **(pipes | options))
 
 
 def run_alone(*words: object, stdin: bytes = b"") -> Done:

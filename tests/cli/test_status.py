@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from commands import run_alone, spawn
+from commands import environment, run_alone, spawn
 
 import walcore
 from walcore.cli.app import COMMANDS
@@ -94,7 +94,7 @@ def test_a_missing_extra_is_one_sentence_with_the_command(log):
     hide = "import sys; sys.modules['{}'] = None; from walcore.cli import main; sys.exit(main(sys.argv[1:]))"
     for module, words, extra in (("click", ["--help"], "cli"), ("rich", ["verify", log], "cli")):
         command = [sys.executable, "-P", "-c", hide.format(module), *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
         assert done.returncode == 4, module
         assert f"pip install 'walcore[{extra}]'" in done.stderr
         assert done.stderr.count("\n") == 1
@@ -128,7 +128,9 @@ def test_help_is_there_in_150_ms():
 
 def test_help_imports_nothing_that_is_slow():
     code = "import sys; from walcore.cli import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
     assert not {"rich", "pyoxigraph", "isal", "crc32c", "asyncio", "brickschema"} & set(done.stderr.split())
 
 

@@ -34,28 +34,29 @@ child(*sys.argv[2:])
 
 @dataclass(frozen=True)
 class Promise:
-    """What a child had been told when it was killed: `values` and `lsn` are durable, by `acknowledgements` commits."""
+    """What a child had been told when it was killed: `values` and `lsn` are durable, by `acknowledgements` commits
+    in so many `seconds`.
+    """
 
     values: int
     lsn: int
     acknowledgements: int
-    per_second: float
+    seconds: float
 
 
 def child(directory: str, values: str, every: str) -> None:
     """Logs the values of a file (a line: `log_mint`'s arguments as JSON), says so after each commit, and waits."""
     import walcore
 
-    wal = walcore.open(directory, max_segment_bytes=SEGMENT_BYTES)
-    number = lsn = 0
     with open(values, "rb") as lines:  # noqa: PTH123 - a child has no use for pathlib
-        for number, line in enumerate(lines, 1):
-            lsn = wal.log_mint(*json.loads(line))
-            if number % int(every) == 0:
-                wal.commit(lsn)
-                os.write(1, b"%d %d\n" % (number, lsn))
-    wal.commit()
-    os.write(1, b"%d %d\n" % (number, lsn))
+        rows = [json.loads(line) for line in lines]  # first, so that the rate is that of logging
+    wal = walcore.open(directory, max_segment_bytes=SEGMENT_BYTES)
+    start = time.monotonic_ns()
+    for number, row in enumerate(rows, 1):
+        lsn = wal.log_mint(*row)
+        if number % int(every) == 0 or number == len(rows):
+            wal.commit(lsn)
+            os.write(1, b"%d %d %d\n" % (number, lsn, time.monotonic_ns() - start))
     sys.stdin.read()  # never closed by the parent: the log ends by a kill, whenever that comes
 
 
@@ -71,11 +72,11 @@ def log_and_kill(
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # noqa: S603
     assert process.stdout
     assert process.stderr
-    acks: list[tuple[float, int, int]] = []
+    acks: list[tuple[int, int, int]] = []
     try:
         for line in process.stdout:  # goes on behind the kill: what lies in the pipe was promised as well
-            number, lsn = map(int, line.split())
-            acks.append((time.perf_counter(), number, lsn))
+            number, lsn, nanoseconds = map(int, line.split())
+            acks.append((number, lsn, nanoseconds))
             if len(acks) == kill_after:
                 process.kill()
             on_ack(number)
@@ -86,5 +87,5 @@ def log_and_kill(
     if len(acks) < kill_after:
         msg = f"the child process ended by itself after {len(acks)} commits: {said[-2000:] or 'without a word'}"
         raise WalError(msg)
-    (start, first, _), (end, last, lsn) = acks[0], acks[-1]
-    return Promise(last, lsn, len(acks), (last - first) / max(end - start, 1e-9))
+    number, lsn, nanoseconds = acks[-1]
+    return Promise(number, lsn, len(acks), nanoseconds / 1e9)

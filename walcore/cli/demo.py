@@ -83,7 +83,7 @@ def _facts(story: Story, seed: int) -> dict[str, Any]:
         "committed": story.promise.values,
         "recovered": story.recovered,
         "lost": story.lost,
-        "logged_per_second": round(story.promise.per_second),
+        "logged_per_second": round(story.promise.values / story.promise.seconds),
         "read_per_second": round(len(story.values) / story.verified_in),
         "complete": story.complete,
         "segments": len(story.segments),
@@ -102,8 +102,9 @@ def _show(story: Story, seed: int) -> None:
     for kind, name in KIND_NAMES.items():
         table.add_row(f"  {name}", count(kinds[kind]), _bar(kinds[kind], total))
     table.add_section()
-    logging_rate = rate(round(story.promise.per_second), 1)
-    table.add_row("logged", logging_rate, f"one by one, on disk after every {story.every}")
+    table.add_row(
+        "logged", rate(story.promise.values, story.promise.seconds), f"one by one, on disk after every {story.every}"
+    )
     table.add_row("killed", "kill -9", f"after acknowledgement {count(story.kill_after)}; --seed {seed} draws it again")
     table.add_row("committed", count(story.promise.values), "values that were acknowledged as on disk by then")
     table.add_row("recovered", count(story.recovered), f"in {story.recovered_in:.2f} s")

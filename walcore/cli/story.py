@@ -142,8 +142,8 @@ def _load_rest(story: Story, wal: Path, records: Mapping[int, Record]) -> None:
     import walcore
 
     rest = [id_ for id_ in range(1, len(story.values) + 1) if id_ not in records]
-    start = time.perf_counter()
     with walcore.open(wal, create=False, max_segment_bytes=SEGMENT_BYTES) as log:
+        start = time.perf_counter()
         for at in range(0, len(rest), story.every):
             ids = rest[at : at + story.every]
             _, last = log.log_mint_many([(id_, *story.values[id_ - 1]) for id_ in ids])
