@@ -9,132 +9,56 @@ name that the format doesn't match and only then gets its own, so no reader ever
 from __future__ import annotations
 
 import errno
-import fcntl
 import itertools
 import os
 import stat
-import sys
 import threading
-import zlib
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import ujson
 
 from walcore import format as fmt
 from walcore._core.encode import crc32c, header_frame
+from walcore.files import (
+    COPY_BYTES,
+    FILE_MODE,
+    FOLDER_MODE,
+    NOT_REGULAR,
+    copy_range,
+    open_regular,
+    sync_file,
+    sync_folder,
+    told,
+    write_all,
+)
+from walcore.headers import Header, NewSegment, PurgeMarker, Segment, parse_header, read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
-# A header has about 160 bytes.  The limit keeps a damaged length, or a gzip bomb, from making a listing allocate.
-MAX_HEADER_BYTES: Final = 64 * 1024
-COPY_BYTES: Final = 1 << 20
-FILE_MODE: Final = 0o640
-FOLDER_MODE: Final = 0o750
-# Reading never follows a link, and never waits for the other end of a FIFO.
-READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+__all__ = [
+    "COPY_BYTES",
+    "NOT_REGULAR",
+    "Directory",
+    "Header",
+    "NewSegment",
+    "PurgeMarker",
+    "Segment",
+    "is_segment_name",
+    "list_segments",
+    "open_segment",
+    "parse_header",
+    "sync_file",
+    "write_all",
+]
+
 # What file systems without hard links answer to link(2).
 _NO_LINK: Final = {
     errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EXDEV
 }  # fmt: skip
-NOT_REGULAR: Final = "not a regular file"
 _CHECKSUM: Final = b',"crc32c":'
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """The first frame of a segment; `crc` is its stored CRC-32C and `size` the bytes of the frame."""
-
-    store: str
-    created: int
-    number: int
-    first_id: int
-    crc: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A file named like a segment.  Without a readable header, `problem` says why: "empty", "torn header",
-    "not a regular file", "unreadable: ...".  `size` is that of the file, in bytes.
-    """
-
-    path: Path
-    name: str
-    sealed: bool
-    size: int
-    inode: int
-    header: Header | None
-    problem: str | None = None
-
-    @property
-    def number(self) -> int:
-        """The header's number; 0 without a header."""
-        return self.header.number if self.header else 0
-
-
-@dataclass(frozen=True, slots=True)
-class NewSegment:
-    """A segment just made: `fd` is open for appending, `size` bytes (the header) are in it and on disk."""
-
-    fd: int
-    path: Path
-    header: Header
-    size: int
-    inode: int
-
-    def finished(self, size: int) -> Segment:
-        """The same as a `Segment` of `size` bytes, which is what the sealer takes."""
-        return Segment(self.path, self.path.name, False, size, self.inode, self.header)
-
-
-@dataclass(frozen=True, slots=True)
-class PurgeMarker:
-    """What a purge that has begun will delete: `(name, number, header CRC)` of files with a header, `(name, inode,
-    size)` of others, and the LSN that comes next.
-    """
-
-    next_lsn: int
-    store: str
-    headed: frozenset[tuple[str, int, int]]
-    headless: frozenset[tuple[str, int, int]]
-
-    def lists(self, segment: Segment) -> bool:
-        """Whether the purge deletes `segment`; a file made or remade since is not listed."""
-        plain = segment.name.removesuffix(fmt.SEALED_SUFFIX)
-        if segment.header is None:
-            return (segment.name, segment.inode, segment.size) in self.headless
-        # Sealing keeps header and number: a plain file listed is listed as .gz too, and the other way round.
-        key = (segment.header.number, segment.header.crc)
-        return (plain, *key) in self.headed or (plain + fmt.SEALED_SUFFIX, *key) in self.headed
-
-
-if sys.platform == "darwin":
-
-    def _sync(fd: int, _call: Callable[[int], None]) -> None:
-        # fsync reaches the drive's cache only; where F_FULLFSYNC is refused nothing may be promised.
-        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
-
-else:
-
-    def _sync(fd: int, call: Callable[[int], None]) -> None:
-        call(fd)
-
-
-def sync_file(fd: int) -> None:
-    """Bring the data of `fd`, and the size that it needs to be read, to the disk.  Raises OSError."""
-    _sync(fd, getattr(os, "fdatasync", os.fsync))
-
-
-def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Write all of `data`, going on after short writes."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def list_segments(directory: Path) -> list[Segment]:
@@ -157,30 +81,13 @@ def open_segment(path: Path) -> int:
     Raises:
         OSError: also (EINVAL) when `path` is a link, FIFO, folder or device.
     """
-    with _told("open", path):
-        return _open_regular(str(path), None)
+    with told("open", path):
+        return open_regular(str(path), None)
 
 
 def is_segment_name(name: str) -> bool:
     """Whether `name` is one that the format gives to a segment, negative first ids included."""
     return bool(fmt.SEGMENT_NAME.fullmatch(name) or fmt.NEGATIVE_SEGMENT_NAME.fullmatch(name))
-
-
-def parse_header(json: bytes, crc: int) -> Header | None:
-    """The header whose frame holds `json`; None if it is none.  `crc` is the frame's stored CRC-32C."""
-    try:
-        fields = ujson.loads(json)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(fields, dict) or fields.get("t") != "V":
-        return None
-    values: list[Any] = [fields.get(key) for key in ("store", "created", "segment", "firstId")]
-    store, created, number, first_id = values
-    if not isinstance(store, str) or any(type(value) is not int for value in (created, number, first_id)):
-        return None
-    if not 1 <= number <= fmt.MAX_INT32 or not fmt.MIN_INT32 <= first_id <= fmt.MAX_INT32:
-        return None
-    return Header(store, created, number, first_id, crc, len(json) + fmt.FRAME_OVERHEAD)
 
 
 class Directory:
@@ -201,11 +108,11 @@ class Directory:
         self._line_lock = threading.Lock()
         name = str(path) if within is None else path.name
         if create:
-            with _told("mkdir", path), suppress(FileExistsError):
+            with told("mkdir", path), suppress(FileExistsError):
                 os.mkdir(name, FOLDER_MODE, dir_fd=within)
         # Only the folder that the caller named may be reached through a link, none that is ours below it.
         no_follow = 0 if within is None else os.O_NOFOLLOW
-        with _told("open", path):
+        with told("open", path):
             self.fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | no_follow, dir_fd=within)
 
     def __enter__(self) -> Self:
@@ -224,8 +131,8 @@ class Directory:
 
     def sync(self) -> None:
         """Bring the names in the directory to the disk."""
-        with _told("fsync", self.path):
-            _sync(self.fd, os.fsync)
+        with told("fsync", self.path):
+            sync_folder(self.fd)
 
     def sync_parent(self) -> None:
         """Bring the directory's own name to the disk.
@@ -233,10 +140,10 @@ class Directory:
         Done at every opening: the process that made the directory may have been killed before it could.  A parent that
         may not be read is passed over.
         """
-        with _told("fsync", self.path.parent), suppress(PermissionError):
+        with told("fsync", self.path.parent), suppress(PermissionError):
             fd = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
             try:
-                _sync(fd, os.fsync)
+                sync_folder(fd)
             finally:
                 os.close(fd)
 
@@ -244,7 +151,7 @@ class Directory:
 
     def names(self) -> list[str]:
         """All names in the directory, in no order."""
-        with _told("readdir", self.path):
+        with told("readdir", self.path):
             return os.listdir(self.fd)  # noqa: PTH208 (pathlib can't list a descriptor)
 
     def segments(self) -> list[Segment]:
@@ -259,7 +166,7 @@ class Directory:
         problem: str | None = NOT_REGULAR
         fd = -1
         try:
-            with _told("stat", path):
+            with told("stat", path):
                 status = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
             if stat.S_ISREG(status.st_mode):
                 problem, fd = "empty", self.open(name)
@@ -272,15 +179,15 @@ class Directory:
         if fd >= 0:
             try:
                 status = os.fstat(fd)
-                with _told("read", path):
-                    header, problem = _read_header(fd, sealed) if status.st_size else (None, problem)
+                with told("read", path):
+                    header, problem = read_header(fd, sealed) if status.st_size else (None, problem)
             finally:
                 os.close(fd)
         return Segment(path, name, sealed, status.st_size, status.st_ino, header, problem)
 
     def has(self, name: str) -> bool:
         """Whether anything is called `name`."""
-        with _told("stat", self.path / name):
+        with told("stat", self.path / name):
             try:
                 os.stat(name, dir_fd=self.fd, follow_symlinks=False)
             except FileNotFoundError:
@@ -289,8 +196,8 @@ class Directory:
 
     def open(self, name: str) -> int:
         """Open the regular file `name` for reading."""
-        with _told("open", self.path / name):
-            return _open_regular(name, self.fd)
+        with told("open", self.path / name):
+            return open_regular(name, self.fd)
 
     # -- changes ------------------------------------------------------------------------------------------------------
 
@@ -305,7 +212,7 @@ class Directory:
         name = temporary
         fd = self.create(temporary)
         try:
-            with _told("write", self.path / temporary):
+            with told("write", self.path / temporary):
                 write_all(fd, frame)
             self.sync_data(fd, temporary)
             inode = os.fstat(fd).st_ino
@@ -335,7 +242,7 @@ class Directory:
     def create(self, temporary: str) -> int:
         """Make the temporary file of that name, in place of one left behind, and open it for appending."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with _told("open", self.path / temporary):
+        with told("open", self.path / temporary):
             try:
                 return os.open(temporary, flags, FILE_MODE, dir_fd=self.fd)
             except FileExistsError:
@@ -344,7 +251,7 @@ class Directory:
 
     def sync_data(self, fd: int, name: str) -> None:
         """`sync_file`, with the path in the error."""
-        with _told("fdatasync", self.path / name):
+        with told("fdatasync", self.path / name):
             sync_file(fd)
 
     def publish(self, temporary: str, name: str) -> None:
@@ -353,7 +260,7 @@ class Directory:
         Raises:
             FileExistsError: the name is taken; the temporary file is still there.
         """
-        with _told("link", self.path / name):
+        with told("link", self.path / name):
             try:
                 os.link(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd, follow_symlinks=False)
             except OSError as exc:
@@ -377,25 +284,25 @@ class Directory:
 
     def replace(self, temporary: str, name: str) -> None:
         """Rename a synced temporary file over `name`, and sync the directory."""
-        with _told("rename", self.path / name):
+        with told("rename", self.path / name):
             os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
         self.sync()
 
     def drop(self, name: str) -> None:
         """Unlink `name` if it is there, without a sync: for files that nobody will look for."""
-        with _told("unlink", self.path / name), suppress(FileNotFoundError):
+        with told("unlink", self.path / name), suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self.fd)
 
     def delete(self, segment: Segment) -> bool:
         """Delete the very file that `segment` describes, and sync; False if another one has the name, or none."""
         try:
-            with _told("stat", segment.path):
+            with told("stat", segment.path):
                 status = os.stat(segment.name, dir_fd=self.fd, follow_symlinks=False)
         except FileNotFoundError:
             return False
         if status.st_ino != segment.inode:
             return False
-        with _told("unlink", segment.path):
+        with told("unlink", segment.path):
             os.unlink(segment.name, dir_fd=self.fd)
         self.sync()
         return True
@@ -421,7 +328,7 @@ class Directory:
         try:
             target = folder.create(temporary)
             try:
-                with _told("copy", self.path / name):
+                with told("copy", self.path / name):
                     if mode != FILE_MODE:
                         os.fchmod(target, mode)
                     copy_range(source, target, start, end)
@@ -485,7 +392,7 @@ class Directory:
         with self._line_lock:
             fd = self.create(temporary)
             try:
-                with _told("write", self.path / temporary):
+                with told("write", self.path / temporary):
                     write_all(fd, line)
                 self.sync_data(fd, temporary)
             except BaseException:
@@ -498,12 +405,12 @@ class Directory:
 
     def read_line(self, name: str) -> dict[str, Any] | None:
         """The fields that `write_line` put into `name`; None if it is missing, torn or garbled."""
-        with _told("open", self.path / name):
+        with told("open", self.path / name):
             try:
-                fd = _open_regular(name, self.fd)
+                fd = open_regular(name, self.fd)
             except FileNotFoundError:
                 return None
-        with _told("read", self.path / name), os.fdopen(fd, "rb") as file:
+        with told("read", self.path / name), os.fdopen(fd, "rb") as file:
             body, _, tail = file.read().rpartition(_CHECKSUM)
         try:
             fields = ujson.loads(body + b"}") if tail == b"%d}\n" % crc32c(body) else None
@@ -524,82 +431,3 @@ class Directory:
             return None
         headed, headless = (frozenset((n, a, b) for n, a, b in fields[key]) for key in ("headed", "headless"))
         return PurgeMarker(fields["nextLsn"], fields["store"], headed, headless)
-
-
-def copy_range(source: int, target: int, start: int, end: int) -> None:
-    """Append bytes `start` to `end` of one descriptor to another, in constant memory.
-
-    Raises:
-        OSError: also (EIO) when the source ends before `end`.
-    """
-    while start < end:
-        chunk = os.pread(source, min(COPY_BYTES, end - start), start)
-        if not chunk:
-            raise OSError(errno.EIO, f"file ended at {start}, {end} bytes were expected")
-        write_all(target, chunk)
-        start += len(chunk)
-
-
-@contextmanager
-def _told(call: str, path: Path) -> Iterator[None]:
-    """Let an OSError out with the full path and the name of the call; an inner block's word counts."""
-    try:
-        yield
-    except OSError as exc:
-        if not hasattr(exc, "call"):
-            exc.filename = str(path)
-            if exc.filename2 is not None:
-                del exc.filename2
-            exc.call = call  # type: ignore[attr-defined]
-        raise
-
-
-def _open_regular(name: str, dir_fd: int | None) -> int:
-    try:
-        fd = os.open(name, READ_FLAGS, dir_fd=dir_fd)
-    except OSError as exc:
-        if exc.errno in (errno.ELOOP, errno.ENXIO):
-            raise OSError(errno.EINVAL, NOT_REGULAR) from exc
-        raise
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, NOT_REGULAR)
-    return fd
-
-
-def _read_header(fd: int, sealed: bool) -> tuple[Header | None, str | None]:
-    begin = _plain_prefix if sealed else _prefix
-    try:
-        data = begin(fd, 1024)
-        length = int.from_bytes(data[: fmt.LENGTH_SIZE], "little")
-        end = fmt.LENGTH_SIZE + length
-        if not 0 < length <= MAX_HEADER_BYTES:
-            return None, "torn header"
-        if len(data) < end + fmt.CRC_SIZE:
-            data = begin(fd, end + fmt.CRC_SIZE)
-    except zlib.error as exc:
-        return None, f"unreadable: {exc}"
-    json, stored = data[fmt.LENGTH_SIZE : end], data[end : end + fmt.CRC_SIZE]
-    crc = int.from_bytes(stored, "little")
-    if len(stored) < fmt.CRC_SIZE or crc32c(json) != crc:
-        return None, "torn header"
-    header = parse_header(json, crc)
-    return header, None if header else "unreadable: its first frame is no header"
-
-
-def _prefix(fd: int, size: int) -> bytes:
-    return os.pread(fd, size, 0)
-
-
-def _plain_prefix(fd: int, size: int) -> bytes:
-    """The first `size` bytes of a gzip file's content, or what there is of them."""
-    inflate, plain, offset = zlib.decompressobj(wbits=31), b"", 0
-    while len(plain) < size and not inflate.eof and (chunk := os.pread(fd, 4096, offset)):
-        offset += len(chunk)
-        try:
-            plain += inflate.decompress(chunk, size - len(plain))
-        except zlib.error:
-            if plain:
-                break
-            raise
-    return plain
