@@ -263,10 +263,10 @@ class LiveLog:
             thread.join(_left(deadline))
             if thread.is_alive():
                 self._say_timeout("the writer is still at work")
-        # A purge can fail with every record on disk: then the drain had nothing to complain of.
-        failure = failure or self.core.failure()
         if not self.sealer.close(_left(deadline)):
             self._say_timeout(f"{self.sealer.backlog} segments are not sealed")
+        # A purge can fail with every record on disk: then the drain had nothing to complain of.
+        # Asked here, not of the drain: a purge can fail with every record on disk.
         failure = self.core.failure()
         self.tail.close(self.core.last_lsn, clean=failure is None)
         self.core.end_close()
