@@ -265,7 +265,6 @@ class LiveLog:
                 self._say_timeout("the writer is still at work")
         if not self.sealer.close(_left(deadline)):
             self._say_timeout(f"{self.sealer.backlog} segments are not sealed")
-        # A purge can fail with every record on disk: then the drain had nothing to complain of.
         # Asked here, not of the drain: a purge can fail with every record on disk.
         failure = self.core.failure()
         self.tail.close(self.core.last_lsn, clean=failure is None)
