@@ -1,12 +1,17 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
+from typing_extensions import disjoint_base
+
+@disjoint_base
 class Column:
     def __new__(cls, name: str, values: Any, scalar: type) -> Self: ...
 
+@disjoint_base
 class Rows:
     def __new__(cls, *args: Any) -> Self: ...
 
+@disjoint_base
 class Columns(Rows):
     def __init__(
         self,
@@ -18,5 +23,6 @@ class Columns(Rows):
         hashes: Sequence[int] | int,
     ) -> None: ...
 
+@disjoint_base
 class Records(Rows):
     def __init__(self, items: Iterable[Any]) -> None: ...

@@ -4,6 +4,8 @@ from typing import Any, final
 from walcore._core.decode import Record
 from walcore.errors import WalFailedError
 
+CALLS: tuple[str, ...]
+
 @final
 class Writer:
     def __new__(
