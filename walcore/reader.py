@@ -33,9 +33,9 @@ class ReadMode(StrEnum):
     """What a reader does about damage."""
 
     STRICT = "STRICT"
-    """Raises CorruptionError at the first fault."""
+    """Raises CorruptionError at the first fault (a segment just being sealed by a writer at work is none)."""
     STOP = "STOP"
-    """Ends at the first fault, as RDF4J does."""
+    """Ends at the first fault, as RDF4J does; likewise."""
     SEGMENT = "SEGMENT"
     """Reads each segment to its own first fault and goes on with the next."""
     SALVAGE = "SALVAGE"
@@ -197,7 +197,11 @@ class Pass:
                 continue
             segment, faults = choose(files, found.vouched)
             for fault in faults:
-                self._meet(fault, more=True)
+                # Where a writer is at work every sealing shows both files for a moment: no reason to stop.
+                if fault.kind is FaultKind.DUPLICATE_SEGMENT and is_locked(self.path):
+                    self._note(fault)
+                else:
+                    self._meet(fault, more=True)
             yield from self._segment(directory, segment, found, last)
         while self._strays:
             yield from self._stray(directory)
@@ -276,10 +280,14 @@ class Pass:
         self.last_lsn = max(self.last_lsn, frames.max_lsn)
         return batch
 
-    def _meet(self, fault: Fault, *, more: bool) -> None:
-        """Note a fault; `more`: there is more of the log behind it."""
+    def _note(self, fault: Fault) -> Fault:
         fault = replace(fault, lsn_before=fault.lsn_before or self._before or None)
         self.faults.append(fault)
+        return fault
+
+    def _meet(self, fault: Fault, *, more: bool) -> None:
+        """Do what the mode says about a fault; `more`: there is more of the log behind it."""
+        fault = self._note(fault)
         if self.mode is ReadMode.STRICT:
             msg = f"{fault.kind} in {self.path}, {fault.segment} at byte {fault.offset}: {fault.detail}"
             raise CorruptionError(

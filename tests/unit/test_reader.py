@@ -301,3 +301,18 @@ def test_a_segment_sealed_while_it_is_listed_is_not_left_out(tmp_path: Path, mon
 
     monkeypatch.setattr(Directory, "segment", segment)
     assert met(tmp_path)[:2] == (ALL, [])
+
+
+@pytest.mark.parametrize("mode", list(ReadMode))
+def test_both_files_of_a_segment_being_sealed_are_no_reason_to_stop(tmp_path: Path, mode: ReadMode) -> None:
+    records = logs.log(tmp_path, [logs.record(1), logs.record(2)], [logs.record(3)])
+    logs.write(tmp_path, "wal-1.v1.gz", logs.sealed((tmp_path / "wal-1.v1").read_bytes(), 2))
+    lock = DirectoryLock(tmp_path)
+    lock.acquire()
+    try:
+        assert list(read(tmp_path, mode=mode)) == records
+    finally:
+        lock.release()
+    if mode is ReadMode.STRICT:
+        with pytest.raises(CorruptionError, match="duplicate_segment"):
+            list(read(tmp_path, mode=mode))
