@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
@@ -12,6 +13,12 @@ from typing import Any
 import walcore
 
 COMMAND = [sys.executable, "-P", "-m", "walcore"]
+
+
+def content(segment: Path) -> bytes:
+    """The plain bytes of a segment, sealed or not."""
+    data = segment.read_bytes()
+    return gzip.decompress(data) if segment.suffix == ".gz" else data
 
 
 @dataclass(frozen=True)

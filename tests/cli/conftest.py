@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 pytest.importorskip("click")
 pytest.importorskip("rich")
 
-from commands import Done
+from commands import Done, content
 
 import walcore
 from walcore.cli import main
@@ -63,8 +62,7 @@ def log(tmp_path: Path) -> Path:
 def damaged(log: Path) -> Path:
     """The same with a flipped bit in the value of its fourth record."""
     path = next(log.glob("wal-*"))
-    data = path.read_bytes()
-    plain = bytearray(gzip.decompress(data) if path.suffix == ".gz" else data)
+    plain = bytearray(content(path))
     plain[plain.index("Zürich".encode())] ^= 1
     path.unlink()
     (log / path.name.removesuffix(".gz")).write_bytes(plain)

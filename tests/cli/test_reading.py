@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from commands import content
 
 import walcore
 
@@ -113,6 +114,27 @@ def test_verify_calls_a_torn_tail_no_damage(run, log):
     assert "torn_tail" in done.out
 
 
+def test_a_tear_between_segments_is_no_damage_unless_reading_stops_there(run, log):
+    with walcore.open(log) as wal:
+        wal.log_mint(6, "I", "http://e/x")
+    first = min(log.glob("wal-*"))
+    plain = content(first)
+    first.unlink()
+    (log / first.name.removesuffix(".gz")).write_bytes(plain[:-3] if first.suffix != ".gz" else plain[:-60])
+    (log / "walcore.state").unlink()
+    assert run("cat", log).status == 0
+    done = run("cat", log, "--mode", "stop")
+    assert done.status == 1
+    assert "torn_tail" in done.err
+
+
+def test_an_empty_segment_is_no_damage(run, log):
+    (log / "wal-77.v1").touch()
+    done = run("info", log)
+    assert done.status == 0
+    assert "empty" in done.out
+
+
 def test_info_shows_segments_store_and_writer(run, log):
     summary, segment = rows(run("info", log, "--json"))
     assert (summary["segments"], summary["writing"], summary["last_lsn_noted"]) == (1, False, 5)
@@ -147,6 +169,17 @@ def test_recover_of_a_damaged_log_writes_only_when_told_to(run, damaged, tmp_pat
     assert run("recover", damaged, "-o", target, "--allow-incomplete").status == 1
     assert len(target.read_text().splitlines()) == 4
     assert sorted(path.name for path in tmp_path.iterdir()) == ["values.ndjson", "wal"]
+
+
+def test_a_recovery_that_fails_leaves_nothing_behind(run, log, tmp_path, monkeypatch):
+    def fail(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("walcore.cli.ndjson.to_json", fail)
+    done = run("recover", log, "-o", tmp_path / "values.ndjson")
+    assert done.status == 4
+    assert "No space left" in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["wal"]
 
 
 def test_recover_tells_of_an_id_with_two_values(run, log):

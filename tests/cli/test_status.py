@@ -115,17 +115,6 @@ def test_every_command_has_help_with_an_example(run, name):
     assert f"\n    walcore {name}" in done.out
 
 
-def test_help_is_there_in_150_ms():
-    run_alone("--help")
-    took = []
-    for _ in range(10):
-        start = time.perf_counter()
-        done = run_alone("--help")
-        took.append(time.perf_counter() - start)
-    assert done.status == 0
-    assert min(took) < 0.150, took
-
-
 def test_help_imports_nothing_that_is_slow():
     code = "import sys; from walcore.cli import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run(

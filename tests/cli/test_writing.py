@@ -190,18 +190,39 @@ def test_the_same_seed_draws_the_same_moment(run, turtle):
     assert drawn[0] == drawn[1]
 
 
-def test_the_demo_shows_a_missing_value(run, turtle, monkeypatch):
+def spoil(records, how):
+    if how == "missing":
+        del records[1]
+    else:
+        records[1] = walcore.Record(1, 1, "I", "http://e/changed")
+
+
+@pytest.mark.parametrize("how", ["missing", "changed"])
+def test_the_demo_shows_a_value_that_is_missing_or_changed(run, turtle, monkeypatch, how):
     recover = walcore.recover
 
     def forgetful(directory):
         found = recover(directory)
-        del found.records[1]
+        spoil(found.records, how)
         return found
 
     monkeypatch.setattr(walcore, "recover", forgetful)
     done = run("demo", turtle)
     assert done.status == 1
     assert "missing or changed" in done.out
+
+
+def test_the_demo_shows_that_the_log_at_its_end_is_not_complete(run, turtle, monkeypatch):
+    class Forgetful(walcore.Reader):
+        def __iter__(self):
+            records = super().__iter__()
+            next(records)
+            return records
+
+    monkeypatch.setattr(walcore, "read", Forgetful)
+    done = run("demo", turtle)
+    assert done.status == 1
+    assert "NOT complete" in done.out
 
 
 def test_a_child_that_dies_by_itself_is_status_4_with_its_words(run, turtle, monkeypatch):

@@ -121,6 +121,13 @@ def test_values_before_a_syntax_error_are_given(tmp_path):
     assert error.value.lineno == 2
 
 
+@pytest.mark.parametrize(("name", "text"), [("d.rdf", "\n<rdf:RDF"), ("d.jsonld", '{\n"@id": 5'), ("d.nt", "\nx")])
+def test_a_syntax_error_has_a_line_in_every_format(tmp_path, name, text):
+    with pytest.raises(SyntaxError) as error:
+        list(RdfFile(written(tmp_path, text, name)))
+    assert error.value.lineno == 2
+
+
 def test_relative_iris_need_a_base(tmp_path):
     path = written(tmp_path, "<a> <b> <c> .")
     assert [v[1] for v in RdfFile(path, base_iri="http://e/")] == ["http://e/a", "http://e/b", "http://e/c"]
@@ -153,8 +160,9 @@ def test_a_dictionary_hands_out_ids_above_the_greatest():
     assert known.add(("I", "http://e/a", "", "")) is None
     assert known.add(("I", "http://e/b", "", "")) == 8
     known.put(20, ("I", "http://e/c", "", ""))
+    known.put(3, ("I", "http://e/e", "", ""))
     assert known.add(("I", "http://e/d", "", "")) == 21
-    assert len(known) == 5
+    assert len(known) == 6
 
 
 def test_terms_that_differ_in_kind_datatype_or_language_have_ids_of_their_own():
