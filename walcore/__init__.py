@@ -8,47 +8,82 @@ found = walcore.recover("store/wal")        # found.records[42]
 walcore.find("store/wal", 42)               # the newest record of id 42, or None
 """
 
-import logging as _logging
 import sys as _sys
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _sys.platform == "win32":
     _msg = "walcore runs on Linux and macOS: it needs POSIX file locks and syncs, which Windows does not have"
     raise ImportError(_msg)
 
 try:
-    import walcore._core.writer as _writer  # noqa: F401
-except ModuleNotFoundError as _error:
+    from walcore._core import encode as _encode  # noqa: F401
+except ImportError as _error:
     if not (_error.name or "").startswith("walcore._core"):
         raise
     _msg = f"walcore's compiled core is missing ({_error.name}); in a checkout of walcore run: pip install -e ."
     raise ImportError(_msg) from _error
 
 from walcore._version import __version__
-from walcore.config import SyncPolicy, WalConfig
-from walcore.errors import (
-    CorruptionError,
-    IncompleteError,
-    InvalidRecordError,
-    RecordTooLargeError,
-    StoreMismatchError,
-    WalClosedError,
-    WalConfigError,
-    WalDamageWarning,
-    WalError,
-    WalFailedError,
-    WalFullError,
-    WalLockedError,
-    WalTimeoutError,
-)
-from walcore.frames import Fault, FaultKind
-from walcore.reader import Reader, ReadMode, Report, read
-from walcore.record import Record, ValueKind
-from walcore.recovery import Conflict, Recovered, recover
-from walcore.search import find
-from walcore.stats import Stats
-from walcore.wal import Wal, open  # noqa: A004 - the word that everybody looks for
 
-_logging.getLogger("walcore").addHandler(_logging.NullHandler())
+# Where the public names live.  Each is imported when it is first asked for: a program that only reads, and above all
+# the command line's --help, need not wait for the rest.
+_HOMES = {
+    "config": ("SyncPolicy", "WalConfig"),
+    "errors": (
+        "CorruptionError", "IncompleteError", "InvalidRecordError", "RecordTooLargeError", "StoreMismatchError",
+        "WalClosedError", "WalConfigError", "WalDamageWarning", "WalError", "WalFailedError", "WalFullError",
+        "WalLockedError", "WalTimeoutError",
+    ),
+    "frames": ("Fault", "FaultKind"),
+    "opening": ("Opening",),
+    "reader": ("ReadMode", "Reader", "Report", "read"),
+    "record": ("Record", "ValueKind"),
+    "recovery": ("Conflict", "Recovered", "recover"),
+    "search": ("find",),
+    "stats": ("Stats",),
+    "wal": ("Wal", "open"),
+}  # fmt: skip
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+if _TYPE_CHECKING:
+    from walcore.config import SyncPolicy, WalConfig
+    from walcore.errors import (
+        CorruptionError,
+        IncompleteError,
+        InvalidRecordError,
+        RecordTooLargeError,
+        StoreMismatchError,
+        WalClosedError,
+        WalConfigError,
+        WalDamageWarning,
+        WalError,
+        WalFailedError,
+        WalFullError,
+        WalLockedError,
+        WalTimeoutError,
+    )
+    from walcore.frames import Fault, FaultKind
+    from walcore.opening import Opening
+    from walcore.reader import Reader, ReadMode, Report, read
+    from walcore.record import Record, ValueKind
+    from walcore.recovery import Conflict, Recovered, recover
+    from walcore.search import find
+    from walcore.stats import Stats
+    from walcore.wal import Wal, open  # noqa: A004 - the word that everybody looks for
+else:
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOME:
+            msg = f"module 'walcore' has no attribute {name!r}"
+            raise AttributeError(msg)
+        from importlib import import_module
+
+        value = globals()[name] = getattr(import_module(f"walcore.{_HOME[name]}"), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_HOME})
+
 
 __all__ = [
     "Conflict",
@@ -57,6 +92,7 @@ __all__ = [
     "FaultKind",
     "IncompleteError",
     "InvalidRecordError",
+    "Opening",
     "ReadMode",
     "Reader",
     "Record",

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from walcore.record import Record
     from walcore.stats import Stats
 
-log = logging.getLogger("walcore")
+# A library says nothing unless the program asks to hear it.
+logging.getLogger("walcore").addHandler(logging.NullHandler())
 
 
 class Wal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -88,6 +89,16 @@ def test_a_reader_that_goes_away_ends_it_quietly(tmp_path):
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+@pytest.mark.parametrize("words", [("--help",), ("verify",), ("info",), ("cat",), ("info", "--json")])
+def test_output_that_nobody_reads_is_no_damage(log, words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with spawn(*words, *([] if words == ("--help",) else [log]), stdout=writing) as process:
+        os.close(writing)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (141, b"")
 
 
 def test_a_missing_extra_is_one_sentence_with_the_command(log):
