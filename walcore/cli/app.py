@@ -137,3 +137,5 @@ def run(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except KeyboardInterrupt:
         return INTERRUPTED
+    except SystemExit:  # click, when nobody reads its help any more
+        return PIPE_CLOSED

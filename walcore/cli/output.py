@@ -40,8 +40,12 @@ def console(*, stderr: bool = False) -> Console:
     """Rich's console; where the output is no terminal, wide enough that no table is cut."""
     from rich.console import Console
 
-    plain = Console(stderr=stderr, highlight=False, soft_wrap=False)
-    return plain if plain.is_terminal else Console(stderr=stderr, highlight=False, width=160)
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:  # rich's own would exit with the status of damage
+            raise BrokenPipeError
+
+    screen = Screen(stderr=stderr, highlight=False)
+    return screen if screen.is_terminal else Screen(stderr=stderr, highlight=False, width=160)
 
 
 def new_table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
