@@ -42,10 +42,10 @@ class Promises:
     def __init__(self, acks: list[str], subs: list[str]) -> None:
         self.acked: dict[int, int] = {}
         self.doubtful = self.purged = 0
-        self.lines: list[str] = []
         for line in acks:
             word, *numbers = line.split()
             if word == "ACK":
+                assert self.acked.get(int(numbers[0]), int(numbers[1])) == int(numbers[1]), f"LSN given twice: {line}"
                 self.acked[int(numbers[0])] = int(numbers[1])
             elif word == "PURGE":
                 self.doubtful = int(numbers[0])

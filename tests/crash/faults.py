@@ -1,0 +1,74 @@
+"""The preloaded shim: building it, starting a program under it, and, in that program, arming it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+SOURCE: Final = Path(__file__).with_name("shim.c")
+KINDS: Final = {
+    "open": 1, "write": 2, "fdatasync": 4, "fsync": 8, "ftruncate": 16, "link": 32, "unlink": 64, "rename": 128, "read": 256
+}  # fmt: skip
+SHORT, KILL, SLOW = -1, -2, -3
+FOR_EVER: Final = 1 << 40
+
+
+def build(folder: Path) -> Path | None:
+    """Compile the shim into `folder`; None where that can't be done."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None or not sys.platform.startswith("linux"):
+        return None
+    target = folder / "shim.so"
+    # The real functions are looked up by the names that the interpreter calls: no renaming of open to open64.
+    command = [compiler, "-Wall", "-Wextra", "-O1", "-shared", "-fPIC", "-U_FILE_OFFSET_BITS", "-U_FORTIFY_SOURCE"]
+    done = subprocess.run([*command, "-o", target, SOURCE, "-ldl", "-lpthread"], capture_output=True, check=False)
+    return target if done.returncode == 0 else None
+
+
+def environment(shim: Path) -> dict[str, str]:
+    return os.environ | {"LD_PRELOAD": str(shim)}
+
+
+class Shim:
+    """The shim that this very process runs under."""
+
+    def __init__(self) -> None:
+        self._library = ctypes.CDLL(None)
+        self._library.shim_arm.argtypes = [ctypes.c_uint, ctypes.c_long, ctypes.c_long, ctypes.c_int, ctypes.c_long]
+        for name in ("shim_call", "shim_path"):
+            getattr(self._library, name).restype = ctypes.c_char_p
+        for name in ("shim_count", "shim_hits", "shim_retried"):
+            getattr(self._library, name).restype = ctypes.c_long
+
+    def arm(self, *kinds: str, nth: int = 1, times: int = 1, fault: int = 0, seconds: float = 0) -> None:
+        """Let calls `nth` to `nth + times - 1` of these kinds end in errno `fault`, or be SHORT, SLOW or the last."""
+        mask = sum(KINDS[kind] for kind in kinds)
+        self._library.shim_arm(mask, nth, nth + times - 1, fault, int(seconds * 1e9))
+
+    def disarm(self) -> None:
+        self._library.shim_arm(0, 0, 0, 0, 0)
+
+    @property
+    def count(self) -> int:
+        """Calls counted since it was armed."""
+        return int(self._library.shim_count())
+
+    @property
+    def hits(self) -> int:
+        """Calls that were made to fail since it was armed."""
+        return int(self._library.shim_hits())
+
+    @property
+    def retried(self) -> int:
+        """Syncs of a regular file after a failed sync of it, since the process began."""
+        return int(self._library.shim_retried())
+
+    @property
+    def met(self) -> tuple[str, str]:
+        """Call and path of the first that was made to fail."""
+        return self._library.shim_call().decode(), self._library.shim_path().decode()
