@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Final
@@ -49,7 +48,6 @@ class Commands(click.Group):
             talk("interrupted")
             return INTERRUPTED
         except BrokenPipeError:
-            _drop_stdout()
             return PIPE_CLOSED
         except Exception as error:  # noqa: BLE001 - the last place where an error can get its status
             return _failed(error, debug=bool(ctx.params.get("debug")))
@@ -79,13 +77,6 @@ def _failed(error: Exception, *, debug: bool) -> int:
         traceback.print_exception(error)
     talk(text)
     return status
-
-
-def _drop_stdout() -> None:
-    """What is still buffered for a reader that went away must not be tried again at exit."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, 1)
-    os.close(devnull)
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
