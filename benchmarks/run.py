@@ -1,0 +1,114 @@
+"""run.py QUESTION SCALE FOLDER [LOG]: one measurement in a process of its own, printed as a number a second.
+
+The table and the regression gate call it, the gate with another walcore on the path.  FOLDER is empty, LOG a log that
+is there.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import workloads
+from parameters import SCALES, Parameters
+from records import columns, value
+
+import walcore
+
+
+def append(folder: Path, _: Path | None, p: Parameters) -> float:
+    """Records a second, from opening the log until the last is durable, as the original's harness counts."""
+    return _bulk(folder, p, workloads.append)
+
+
+def append_many(folder: Path, _: Path | None, p: Parameters) -> float:
+    """The same in one call."""
+    return _bulk(folder, p, workloads.append_many)
+
+
+def _bulk(folder: Path, p: Parameters, load: Callable[..., None]) -> float:
+    rows = columns(p.records, p.lexical_chars)
+    begin = time.perf_counter()
+    wal = walcore.open(folder, store_uuid=workloads.STORE, max_segment_bytes=p.segment_bytes)
+    load(wal, rows)
+    seconds = time.perf_counter() - begin
+    wal.close()
+    return p.records / seconds
+
+
+def commit(folder: Path, p: Parameters, clients: int) -> float:
+    """Durable commits a second; the first one, which makes the segment, isn't timed."""
+    lexical = value(7, p.lexical_chars)
+    with walcore.open(folder, store_uuid=workloads.STORE, max_segment_bytes=p.segment_bytes) as wal:
+        workloads.commit_each(wal, [1], lexical)
+        count = p.commits if clients == 1 else p.client_commits // clients * clients
+        begin = time.perf_counter()
+        if clients == 1:
+            workloads.commit_each(wal, range(2, count + 2), lexical)
+        else:
+            workloads.commit_from_threads(wal, clients, count, lexical)
+        return count / (time.perf_counter() - begin)
+
+
+def scan(_: Path, log: Path | None, p: Parameters) -> float:
+    """Records a second, checked and decoded."""
+    assert log
+    begin = time.perf_counter()
+    count = workloads.scan(log)
+    seconds = time.perf_counter() - begin
+    assert count == p.records, (count, p.records)
+    return count / seconds
+
+
+def recover(_: Path, log: Path | None, p: Parameters) -> float:
+    """Records a second into the dictionary."""
+    assert log
+    begin = time.perf_counter()
+    recovered = walcore.recover(log)
+    seconds = time.perf_counter() - begin
+    assert len(recovered.records) == p.records
+    return p.records / seconds
+
+
+def find(_: Path, log: Path | None, p: Parameters) -> float:
+    """Searches a second for an id in the middle."""
+    assert log
+    begin = time.perf_counter()
+    record = walcore.find(log, p.records // 2)
+    seconds = time.perf_counter() - begin
+    assert record is not None
+    return 1 / seconds
+
+
+def reopen(_: Path, log: Path | None, p: Parameters) -> float:
+    """Openings and closings a second of a log that was closed."""
+    assert log
+    begin = time.perf_counter()
+    for _round in range(p.rounds):
+        workloads.reopen(log)
+    return p.rounds / (time.perf_counter() - begin)
+
+
+ANSWERS: Final = {
+    "append": append,
+    "append_many": append_many,
+    "scan": scan,
+    "recover": recover,
+    "find": find,
+    "open": reopen,
+}
+
+
+def answer(question: str, p: Parameters, folder: Path, log: Path | None = None) -> float:
+    """One measurement, a second."""
+    if question.startswith("commit-"):
+        return commit(folder, p, int(question.removeprefix("commit-")))
+    return ANSWERS[question](folder, log, p)
+
+
+if __name__ == "__main__":
+    name, scale, *paths = sys.argv[1:]
+    print(answer(name, SCALES[scale], *map(Path, paths)))

@@ -1,0 +1,71 @@
+"""What is done to walcore in every measurement; the clock is the caller's."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from parameters import XSD_STRING
+
+import walcore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from records import Columns
+
+LITERAL: Final = walcore.ValueKind.LITERAL
+STORE: Final = "11111111-2222-3333-4444-555555555555"
+
+
+def append(wal: walcore.Wal, rows: Columns) -> None:
+    """A plain loop of `log_mint`, durable at the end."""
+    log_mint = wal.log_mint
+    for id, lexical, hash in zip(*rows, strict=True):
+        log_mint(id, LITERAL, lexical, XSD_STRING, "", hash)
+    wal.commit()
+
+
+def append_many(wal: walcore.Wal, rows: Columns) -> None:
+    """The same records in one call, durable at the end."""
+    ids, lexicals, hashes = rows
+    wal.log_mint_many(ids, LITERAL, lexicals, XSD_STRING, "", hashes)
+    wal.commit()
+
+
+def commit_each(wal: walcore.Wal, ids: Sequence[int], lexical: str) -> None:
+    """Each record is on disk before the next is logged."""
+    log_mint, commit = wal.log_mint, wal.commit
+    for id in ids:
+        commit(log_mint(id, LITERAL, lexical, XSD_STRING, "", 1))
+
+
+def commit_from_threads(wal: walcore.Wal, clients: int, commits: int, lexical: str) -> None:
+    """The same from `clients` threads, `commits` in all."""
+    shares = [range(client + 2, commits + 2, clients) for client in range(clients)]
+    threads = [threading.Thread(target=commit_each, args=(wal, share, lexical)) for share in shares]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def scan(directory: Path) -> int:
+    """Every record as a Record object; returns how many there are."""
+    count = 0
+    for _ in walcore.read(directory):
+        count += 1
+    return count
+
+
+def reopen(directory: Path) -> None:
+    """Open a log that is there, and close it."""
+    walcore.open(directory, create=False).close()
+
+
+def build(directory: Path, rows: Columns, segment_bytes: int) -> Path:
+    """A log of these records, closed."""
+    with walcore.open(directory, store_uuid=STORE, max_segment_bytes=segment_bytes) as wal:
+        append_many(wal, rows)
+    return directory
