@@ -1,0 +1,417 @@
+"""Many threads at once, waits that are cut off, and a log in a process where no thread may start."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import walcore
+from walcore import segments
+
+LONG = bool(os.environ.get("WALCORE_LONG"))
+SEEDS = range(60) if LONG else range(3)
+SMALL: dict[str, Any] = {"batch_buffer_bytes": 5000, "max_segment_bytes": 4000, "sync_interval": 0.005}
+
+
+class Interrupted(Exception):  # noqa: N818 - it stands for KeyboardInterrupt
+    pass
+
+
+@contextmanager
+def held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """The writer can't begin a segment until what this gives is called."""
+    gate = threading.Event()
+    real = segments.Directory.create_segment
+
+    def create(self: Any, *args: Any) -> Any:
+        gate.wait(20)
+        return real(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segments.Directory, "create_segment", create)
+        yield gate.set
+        gate.set()
+
+
+@contextmanager
+def interrupted_after(seconds: float, handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """A signal comes to the main thread; what is asked for doesn't last for ever."""
+    before = signal.signal(signal.SIGUSR1, handler)
+    timer = threading.Timer(seconds, lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def cut_off(*_: object) -> None:
+    raise Interrupted
+
+
+def together(works: list[Callable[[], None]], seconds: float = 30) -> None:
+    """Run all at once; an error of one, or one that doesn't end, fails the test."""
+    errors: list[BaseException] = []
+
+    def run(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - told below
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(work,), daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0, deadline - time.monotonic()))
+        assert not thread.is_alive(), "a thread hangs"
+    assert not errors, errors
+
+
+def lsns(directory: Path) -> list[int]:
+    return [record.lsn for record in walcore.read(directory)]
+
+
+class Crowd:
+    """Threads that do everything there is to do with a log, and remember what they were promised."""
+
+    def __init__(self, wal: walcore.Wal, seed: str, steps: int) -> None:
+        self.wal, self.seed, self.steps = wal, seed, steps
+        self.lock = threading.Lock()
+        self.logged: dict[int, int] = {}
+        self.promised: set[int] = set()
+        self.purged = 0
+        self.next_id = 0
+
+    def note(self, first: int, ids: list[int]) -> None:
+        with self.lock:
+            for lsn, id in enumerate(ids, first):
+                assert lsn not in self.logged, f"LSN {lsn} was given twice"
+                self.logged[lsn] = id
+
+    def take_ids(self, count: int) -> list[int]:
+        with self.lock:
+            self.next_id += count
+            return list(range(self.next_id - count, self.next_id))
+
+    def on_disk(self, lsn: int) -> None:
+        """It was promised: then the kernel has it, in a file that has a name, unless it was purged since."""
+        assert self.wal.durable_lsn >= lsn
+        with self.lock:
+            self.promised.add(lsn)
+
+    def producer(self, number: int) -> None:
+        chance = random.Random(f"{self.seed} {number}")
+        try:
+            for _ in range(self.steps):
+                self.step(chance)
+        except walcore.WalClosedError:
+            assert self.wal.stats().state in ("closing", "closed")
+
+    def step(self, chance: random.Random) -> None:
+        if chance.random() < 0.15:
+            ids = self.take_ids(chance.randrange(1, 60))
+            first, last = self.wal.log_mint_many(ids, "I", ["y" * (id % 90) for id in ids])
+            if last - first + 1 == len(ids):
+                self.note(first, ids)
+            lsn = last
+        else:
+            ids = self.take_ids(1)
+            lsn = self.wal.log_mint(ids[0], "I", "x" * chance.choice([3, 30, 300, 9000 if chance.random() < 0.1 else 5]))
+            self.note(lsn, ids)
+        self.wait(chance, lsn)
+
+    def wait(self, chance: random.Random, lsn: int) -> None:
+        match chance.randrange(6):
+            case 0:
+                self.wal.await_durable(lsn)
+                self.on_disk(lsn)
+            case 1:
+                try:
+                    self.wal.await_durable(lsn, timeout=chance.choice([0, 0.0001, 0.003]))
+                except walcore.WalTimeoutError as error:
+                    assert error.durable_lsn < lsn
+                else:
+                    self.on_disk(lsn)
+            case 2:
+                self.wal.flush()
+                assert self.wal.written_lsn >= lsn
+            case 3 | 4:
+                self.wal.commit(lsn)
+                if self.wal.config.sync_policy != "INTERVAL":
+                    self.on_disk(lsn)
+
+    def rotator(self) -> None:
+        try:
+            for _ in range(8):
+                self.wal.rotate()
+                time.sleep(0.002)
+        except walcore.WalClosedError:
+            pass
+
+    def purger(self) -> None:
+        try:
+            for _ in range(3):
+                time.sleep(0.01)
+                before = self.wal.last_lsn
+                self.wal.purge_all_segments()
+                self.purged = before
+        except walcore.WalClosedError:
+            pass
+
+    def closer(self) -> None:
+        time.sleep(random.Random(self.seed).uniform(0.02, 0.15))
+        self.wal.close()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("policy", ["COMMIT", "ALWAYS", "INTERVAL"])
+@pytest.mark.parametrize("closes", [True, False], ids=["closed meanwhile", "closed after"])
+def test_a_crowd_gets_what_it_was_promised(tmp_path: Path, policy: str, seed: int, closes: bool) -> None:
+    wal = walcore.open(tmp_path / "wal", sync_policy=policy, **SMALL)
+    count = (8, 24, 64)[seed % 3]
+    crowd = Crowd(wal, f"{policy} {seed}", (2000 if LONG else 400) // count)
+    works: list[Callable[[], None]] = [lambda number=number: crowd.producer(number) for number in range(count)]  # type: ignore[misc]
+    together([*works, crowd.rotator, crowd.purger, *([crowd.closer] if closes else [])])
+    last = wal.last_lsn
+    wal.close()
+    found = {record.lsn: record.id for record in walcore.read(tmp_path / "wal")}
+    assert list(found) == sorted(found), "the file's order isn't that of the LSNs"
+    first = min(found, default=last + 1)
+    assert list(found) == list(range(first, last + 1)), "a hole"
+    assert first > crowd.purged
+    for lsn, id in crowd.logged.items():
+        assert lsn < first or found[lsn] == id
+    for lsn in crowd.promised:
+        assert lsn < first or lsn in found
+    with walcore.open(tmp_path / "wal") as wal:
+        assert wal.last_lsn == last
+        assert wal.opening.clean
+
+
+def test_waits_end_when_their_time_is_over_and_the_record_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wal = walcore.open(tmp_path / "wal")
+    with held_up(monkeypatch) as let_go:
+        lsn = wal.log_mint(1, "I", "x")
+        for timeout in (0, 0.05):
+            began = time.monotonic()
+            with pytest.raises(walcore.WalTimeoutError) as caught:
+                wal.await_durable(lsn, timeout=timeout)
+            assert timeout <= time.monotonic() - began < timeout + 2
+            assert caught.value.durable_lsn == 0
+        with pytest.raises(walcore.WalTimeoutError, match="LSN 1 to 1 are not on disk"):
+            wal.close(timeout=0.05)
+        assert not wal.is_closed
+        let_go()
+        wal.close()
+    assert lsns(tmp_path / "wal") == [1]
+
+
+@pytest.mark.parametrize("name", ["commit", "await_durable", "rotate", "purge_all_segments", "flush", "close"])
+def test_a_signal_ends_the_wait_and_not_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    wal = walcore.open(tmp_path / "wal")
+    with held_up(monkeypatch) as let_go:
+        lsn = wal.log_mint(1, "I", "x")
+        with pytest.raises(walcore.WalTimeoutError):
+            wal.await_durable(lsn, timeout=0.02)  # now the loop is at it
+        call = getattr(wal, name)
+        arguments = (lsn,) if name == "await_durable" else ()
+        with interrupted_after(0.1, cut_off), pytest.raises(Interrupted):
+            call(*arguments)
+        let_go()
+        if name != "close":
+            wal.await_durable(lsn)
+            assert wal.log_mint(2, "I", "y") == 2
+    wal.close()
+    assert lsns(tmp_path / "wal") == ([2] if name == "purge_all_segments" else [1] if name == "close" else [1, 2])
+
+
+def test_a_signal_whose_handler_returns_ends_no_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with walcore.open(tmp_path / "wal") as wal, held_up(monkeypatch) as let_go:
+        lsn = wal.log_mint(1, "I", "x")
+        came: list[int] = []
+
+        def handler(number: int, _: object) -> None:
+            came.append(number)
+            threading.Timer(0.05, let_go).start()
+
+        with interrupted_after(0.05, handler):
+            wal.commit(lsn)
+        assert came
+        assert wal.durable_lsn == lsn
+
+
+def test_a_signal_ends_the_wait_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wal = walcore.open(tmp_path / "wal", **SMALL)
+    with held_up(monkeypatch):
+        with interrupted_after(0.1, cut_off), pytest.raises(Interrupted):
+            while True:
+                wal.log_mint(1, "I", "x" * 300)
+        last = wal.last_lsn
+    assert wal.log_mint(1, "I", "x") == last + 1
+    wal.close()
+    assert lsns(tmp_path / "wal") == list(range(1, last + 2))
+
+
+def test_a_producer_without_room_is_told_that_the_log_closes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wal = walcore.open(tmp_path / "wal", **SMALL)
+    ends: list[type[BaseException]] = []
+
+    def produce() -> None:
+        try:
+            while True:
+                wal.log_mint(1, "I", "x" * 300)
+        except walcore.WalError as error:
+            ends.append(type(error))
+
+    with held_up(monkeypatch) as let_go:
+        threads = [threading.Thread(target=produce, daemon=True) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.1)
+        assert not ends
+        closer = threading.Thread(target=wal.close)
+        closer.start()
+        for thread in threads:
+            thread.join(5)  # before anything was written
+        assert ends == [walcore.WalClosedError] * 6
+        let_go()
+        closer.join(5)
+    assert lsns(tmp_path / "wal") == list(range(1, wal.last_lsn + 1))
+
+
+def test_who_waited_before_close_is_served_and_who_comes_after_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wal = walcore.open(tmp_path / "wal")
+    served: list[int] = []
+    with held_up(monkeypatch) as let_go:
+        lsn = wal.log_mint(1, "I", "x")
+        waiter = threading.Thread(target=lambda: served.append(wal.commit(lsn)))
+        waiter.start()
+        time.sleep(0.05)
+        closer = threading.Thread(target=wal.close)
+        closer.start()
+        time.sleep(0.05)
+        for call in (wal.commit, wal.rotate, wal.purge_all_segments, lambda: wal.await_durable(lsn)):
+            with pytest.raises(walcore.WalClosedError):
+                call()
+        let_go()
+        waiter.join(5)
+        closer.join(5)
+    assert served == [lsn]
+    wal.await_durable(lsn)  # it is on disk, whatever became of the log
+
+
+def test_a_full_buffer_and_no_patience_is_an_error_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wal = walcore.open(tmp_path / "wal", buffer_timeout=0.05, **SMALL)
+    with held_up(monkeypatch):
+        with pytest.raises(walcore.WalFullError, match="buffer_timeout"):
+            while True:
+                wal.log_mint(1, "I", "x" * 300)
+        last = wal.last_lsn
+    wal.close()
+    assert lsns(tmp_path / "wal") == list(range(1, last + 1))
+
+
+def test_an_idle_log_does_nothing(tmp_path: Path) -> None:
+    with walcore.open(tmp_path / "wal", sync_policy="INTERVAL", sync_interval=0.01) as wal:
+        wal.log_mint(1, "I", "x")
+        time.sleep(0.1)
+        assert wal.durable_lsn == 1
+        before = time.process_time()
+        time.sleep(0.4)
+        assert time.process_time() - before < 0.02
+
+
+def test_the_interval_syncs_without_being_asked(tmp_path: Path) -> None:
+    with walcore.open(tmp_path / "wal", sync_policy="INTERVAL", sync_interval=0.1) as wal:
+        for _ in range(3):
+            lsn = wal.log_mint(1, "I", "x")
+            assert wal.commit(lsn) < lsn, "commit doesn't wait under INTERVAL"
+            deadline = time.monotonic() + 5
+            while wal.durable_lsn < lsn:
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
+
+
+@pytest.fixture
+def threadless(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+@pytest.mark.parametrize("policy", ["COMMIT", "ALWAYS", "INTERVAL"])
+def test_where_no_thread_may_start_the_callers_do_the_work(tmp_path: Path, threadless: None, policy: str) -> None:
+    wal = walcore.open(tmp_path / "wal", sync_policy=policy, **SMALL)
+    for id in range(200):  # many halves and many segments
+        wal.log_mint(id, "I", "x" * (id % 300))
+    wal.log_mint_many([1] * 500, "I", "y" * 50)
+    wal.log_mint(1, "I", "z" * 20_000)
+    assert wal.written_lsn > 0
+    if policy == "INTERVAL":
+        time.sleep(0.01)
+        before = wal.last_lsn
+        wal.log_mint(1, "I", "the interval is over")
+        assert wal.durable_lsn > before
+    wal.flush()
+    assert wal.written_lsn == wal.last_lsn
+    wal.await_durable(wal.last_lsn, timeout=5)
+    assert wal.durable_lsn == wal.last_lsn
+    wal.rotate()
+    assert wal.stats().segment is None
+    assert lsns(tmp_path / "wal") == list(range(1, wal.last_lsn + 1))
+    wal.purge_all_segments()
+    assert lsns(tmp_path / "wal") == []
+    last = wal.log_mint(7, "I", "x")
+    wal.commit(last)
+    wal.log_mint(8, "I", "x")
+    wal.close()
+    assert lsns(tmp_path / "wal") == [last, last + 1]
+
+
+def test_many_threads_share_the_work_of_a_loop_that_may_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wal = walcore.open(tmp_path / "wal", **SMALL)
+    start, refused = threading.Thread.start, []
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("walcore"):
+            refused.append(thread.name)
+            msg = "can't start new thread"
+            raise RuntimeError(msg)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    def work() -> None:
+        for id in range(40):
+            lsn = wal.log_mint(id, "I", "x" * (id * 10))
+            if id % 3 == 0:
+                wal.commit(lsn)
+            if id % 13 == 0:
+                wal.rotate()
+
+    together([work] * 8)
+    assert refused
+    wal.close()
+    assert lsns(tmp_path / "wal") == list(range(1, 321))
