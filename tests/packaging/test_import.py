@@ -44,7 +44,7 @@ def test_without_the_compiled_core_the_error_names_the_command_to_run(uncompiled
 def test_another_module_that_is_missing_is_not_taken_for_the_core(tmp_path: Path) -> None:
     shutil.copytree(Path(walcore.__file__).parent, tmp_path / "walcore")
     (tmp_path / "walcore" / "config.py").write_text("import no_such_module_of_yours\n")
-    done = python("import walcore", path=tmp_path)
+    done = python("import walcore; walcore.open", path=tmp_path)
     assert done.stderr.strip().splitlines()[-1] == "ModuleNotFoundError: No module named 'no_such_module_of_yours'"
 
 
@@ -63,7 +63,9 @@ def test_on_windows_the_build_fails_with_one_sentence() -> None:
     assert "Windows" in done.stderr
 
 
-def test_importing_brings_in_nothing_that_can_wait() -> None:
-    done = python(f"import sys, walcore; print(*[name for name in {LATE} if name in sys.modules])")
+def test_importing_and_opening_bring_in_nothing_that_can_wait(tmp_path: Path) -> None:
+    log = str(tmp_path / "log")
+    code = f"import sys, walcore; walcore.open({log!r}).close(); print(*[name for name in {LATE} if name in sys.modules])"
+    done = python(code)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
