@@ -15,3 +15,14 @@ cdef extern from "platform.h" nogil:
     int64_t walcore_now()
     int walcore_sync_data(int fd)
     int walcore_has_name(int fd)
+
+cdef extern from "<pthread.h>" nogil:
+    ctypedef struct pthread_mutex_t:
+        pass
+    int pthread_mutex_init(pthread_mutex_t *mutex, const void *attributes)
+    int pthread_mutex_destroy(pthread_mutex_t *mutex)
+    int pthread_mutex_lock(pthread_mutex_t *mutex)
+    int pthread_mutex_unlock(pthread_mutex_t *mutex)
+
+cdef extern from "<unistd.h>" nogil:
+    ssize_t pwrite(int fd, const void *data, size_t size, long long offset)

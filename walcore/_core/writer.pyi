@@ -2,26 +2,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, final
 
 from walcore._core.decode import Record
+from walcore._core.group import GroupCommit
 from walcore.errors import WalFailedError
 
 CALLS: tuple[str, ...]
 
 @final
-class Writer:
-    def __new__(
-        cls,
-        control: Any,
-        *,
-        half_bytes: int,
-        max_segment_bytes: int,
-        header_size: int,
-        next_lsn: int,
-        next_number: int,
-        always: bool,
-        interval: int,
-        room_timeout: int,
-        listens: bool,
-    ) -> Writer: ...
+class Writer(GroupCommit):
     @property
     def last_lsn(self) -> int: ...
     @property
@@ -51,7 +38,6 @@ class Writer:
     def drain_all(self, timeout: float | None = None) -> None: ...
     def end_loop(self) -> None: ...
     def end_close(self) -> None: ...
-    def run(self) -> None: ...
     def mark_forked(self) -> None: ...
     def take_unreported_sync(self) -> bool: ...
     def failure(self) -> WalFailedError | None: ...

@@ -1,0 +1,20 @@
+from typing import Any, Self
+
+from typing_extensions import disjoint_base
+
+@disjoint_base
+class Drain:
+    def __new__(
+        cls,
+        control: Any,
+        *,
+        half_bytes: int,
+        max_segment_bytes: int,
+        header_size: int,
+        next_lsn: int,
+        next_number: int,
+        always: bool,
+        interval: int,
+        room_timeout: int,
+        listens: bool,
+    ) -> Self: ...

@@ -1,0 +1,20 @@
+"""Group commit; see group.pyx."""
+
+from libc.stdint cimport int64_t
+
+from walcore._core.drain cimport Drain
+from walcore._core.waiters cimport REFUSED, Need, Outcome, Waiter
+
+
+cdef class GroupCommit(Drain):
+    cdef int wait(self, Need need, int64_t target, int64_t deadline, bint closes) except -1
+    cdef bint may_lead(self, Need need, int64_t deadline) noexcept nogil
+    cdef Outcome lead_for(self, Need need) except? REFUSED
+    cdef Outcome queue_up(self, Need need, int64_t target, int64_t deadline) except? REFUSED
+    cdef Waiter *take_waiter(self) except NULL
+    cdef int ready(self) except -1
+    cdef int do_loop_work(self) except -1
+    cdef int refuse_in_child(self) except -1
+    cdef int refuse_unless_open(self) except -1
+    cdef int refuse(self) except -1
+    cdef object full_error(self)
