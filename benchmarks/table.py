@@ -28,7 +28,7 @@ from rivals import original, raw
 import walcore
 from walcore._core.encode import crc32c_backend
 
-IMPORT_MS = 60
+IMPORT_MS = 30
 HELP_MS = 150
 FLAT_MIB = 1
 # What the pairs don't measure already.
