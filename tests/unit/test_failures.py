@@ -53,7 +53,7 @@ def in_threads(count: int, work: Callable[[], object]) -> list[BaseException | N
     def run() -> None:
         try:
             work()
-        except BaseException as error:  # noqa: BLE001 - it is what is asked for
+        except BaseException as error:
             ends.append(error)
         else:
             ends.append(None)

@@ -415,7 +415,7 @@ def test_a_single_error_at_any_call_is_told_and_loses_nothing(tmp_path: Path, mo
             try:
                 reopen(copy)
             except OSError as exc:
-                assert exc.filename is not None  # noqa: PT017
+                assert exc.filename is not None
         if len(calls) < nth:
             break
         reopen(copy)

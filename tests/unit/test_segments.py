@@ -162,8 +162,8 @@ def test_a_failed_creation_leaves_nothing_and_tells_call_and_path(
             try:
                 os.close(directory.create_segment(1, 7, STORE, 0).fd)
             except OSError as exc:
-                assert exc.filename.startswith(str(tmp_path))  # noqa: PT017
-                assert exc.call == made[nth - 1]  # type: ignore[attr-defined] # noqa: PT017
+                assert exc.filename.startswith(str(tmp_path))
+                assert exc.call == made[nth - 1]  # type: ignore[attr-defined]
                 assert folders.tree(tmp_path) == {}
                 os.close(directory.create_segment(1, 7, STORE, 0).fd)
             else:

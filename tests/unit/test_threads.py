@@ -22,7 +22,7 @@ SEEDS = range(60) if LONG else range(3)
 SMALL: dict[str, Any] = {"batch_buffer_bytes": 5000, "max_segment_bytes": 4000, "sync_interval": 0.005}
 
 
-class Interrupted(Exception):  # noqa: N818 - it stands for KeyboardInterrupt
+class Interrupted(Exception):
     pass
 
 
@@ -66,7 +66,7 @@ def together(works: list[Callable[[], None]], seconds: float = 30) -> None:
     def run(work: Callable[[], None]) -> None:
         try:
             work()
-        except BaseException as error:  # noqa: BLE001 - told below
+        except BaseException as error:
             errors.append(error)
 
     threads = [threading.Thread(target=run, args=(work,), daemon=True) for work in works]
