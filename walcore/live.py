@@ -21,7 +21,7 @@ from walcore import purge as purging
 from walcore._core.encode import header_frame
 from walcore._core.writer import Writer
 from walcore.config import SyncPolicy
-from walcore.errors import WalFailedError, WalFullError, WalTimeoutError
+from walcore.errors import WalClosedError, WalFailedError, WalFullError, WalTimeoutError
 from walcore.lock import DirectoryLock
 from walcore.opening import check_store, open_directory
 from walcore.seal import Sealer
@@ -300,6 +300,9 @@ class LiveLog:
 
     def stats(self) -> Stats:
         """The log at this moment."""
+        if self.forked:  # the sealer's lock may be held by a thread that isn't here
+            msg = "this log was opened by the parent process: a forked child must open its own"
+            raise WalClosedError(msg)
         buffered, written, writes, syncs, spent, longest = self.core.counters()
         current = self.tail.current
         return Stats(

@@ -236,7 +236,9 @@ def test_a_signal_ends_the_wait_and_not_the_work(tmp_path: Path, monkeypatch: py
             wal.await_durable(lsn)
             assert wal.log_mint(2, "I", "y") == 2
     wal.close()
-    assert lsns(tmp_path / "wal") == ([2] if name == "purge_all_segments" else [1] if name == "close" else [1, 2])
+    # The purge takes its place when it is its turn, which may be after the second record.
+    left = {"close": ([1],), "purge_all_segments": ([2], [])}.get(name, ([1, 2],))
+    assert lsns(tmp_path / "wal") in left
 
 
 def test_a_signal_whose_handler_returns_ends_no_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,342 @@
+"""Forks, exits, dropped logs: what becomes of an open log when its process does something else."""
+
+from __future__ import annotations
+
+import errno
+import faulthandler
+import gc
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import walcore
+
+
+def lsns(directory: Path) -> list[int]:
+    return [record.lsn for record in walcore.read(directory)]
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Fork, do `work` there, and return the exit code: 0 if it returned, 1 if it raised or hung."""
+    child = os.fork()
+    if child == 0:
+        faulthandler.dump_traceback_later(10, exit=True)
+        try:
+            work()
+        except BaseException:  # noqa: BLE001
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def everything_raises(wal: walcore.Wal) -> None:
+    """In a child: no call works, none hangs, and what ends a log does nothing."""
+    calls: list[Callable[[], object]] = [
+        lambda: wal.log_mint(1, "I", "x"),
+        lambda: wal.log_mint_many([1], "I", "x"),
+        wal.commit,
+        lambda: wal.await_durable(1),
+        wal.flush,
+        wal.rotate,
+        wal.purge_all_segments,
+        wal.stats,
+    ]
+    for call in calls:
+        began = time.monotonic()
+        try:
+            call()
+        except walcore.WalClosedError as error:
+            assert "fork" in str(error)
+        else:
+            raise AssertionError(call)
+        assert time.monotonic() - began < 1
+    assert "forked" in repr(wal)
+    wal.close()
+    with pytest.raises(walcore.WalLockedError):
+        walcore.open(wal.path)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_in_a_forked_child_every_call_raises_and_the_parent_goes_on(tmp_path: Path) -> None:
+    wal = walcore.open(tmp_path / "wal")
+    wal.commit(wal.log_mint(1, "I", "x"))
+    wal.log_mint(2, "I", "unwritten")
+    assert in_child(lambda: everything_raises(wal)) == 0
+    wal.commit(wal.log_mint(3, "I", "y"))
+    with pytest.raises(walcore.WalLockedError):
+        walcore.open(tmp_path / "wal")
+    wal.close()
+    assert lsns(tmp_path / "wal") == [1, 2, 3]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_fork_while_threads_hold_the_log_hangs_no_child(tmp_path: Path) -> None:
+    wal = walcore.open(tmp_path / "wal", batch_buffer_bytes=5000, max_segment_bytes=20_000)
+    stop = threading.Event()
+
+    def produce() -> None:
+        many = [(id, "I", "x" * 60) for id in range(40)]
+        while not stop.is_set():
+            wal.commit(wal.log_mint_many(many)[1])
+
+    threads = [threading.Thread(target=produce) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(25):
+            assert in_child(lambda: everything_raises(wal)) == 0
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    last = wal.last_lsn
+    wal.close()
+    assert lsns(tmp_path / "wal") == list(range(1, last + 1))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_child_that_lives_on_keeps_no_lock_and_a_child_that_ends_takes_none_away(tmp_path: Path) -> None:
+    wal = walcore.open(tmp_path / "wal")
+    wal.log_mint(1, "I", "x")
+    child = os.fork()
+    if child == 0:
+        time.sleep(30)
+        os._exit(0)
+    try:
+        assert in_child(lambda: None) == 0
+        with pytest.raises(walcore.WalLockedError):
+            walcore.open(tmp_path / "wal")
+        wal.close()
+        walcore.open(tmp_path / "wal").close()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_log_dropped_in_a_child_writes_nothing_twice(tmp_path: Path) -> None:
+    wal = walcore.open(tmp_path / "wal")
+    wal.log_mint(1, "I", "x")
+
+    def drop() -> None:
+        nonlocal wal
+        del wal
+        gc.collect()
+
+    assert in_child(drop) == 0
+    wal.close()
+    assert lsns(tmp_path / "wal") == [1]
+
+
+def test_a_log_does_not_go_into_a_pickle_but_its_config_does(tmp_path: Path) -> None:
+    with walcore.open(tmp_path / "wal") as wal:
+        with pytest.raises(TypeError, match="pickle its config"):
+            pickle.dumps(wal)
+        assert pickle.loads(pickle.dumps(wal.config)) == wal.config
+
+
+def _log_one(config: walcore.WalConfig) -> None:
+    with walcore.open(config) as wal:
+        wal.log_mint(2, "I", "from the other process")
+
+
+def test_a_spawned_process_opens_its_own(tmp_path: Path) -> None:
+    with walcore.open(tmp_path / "wal") as wal:
+        wal.log_mint(1, "I", "x")
+    other = multiprocessing.get_context("spawn").Process(target=_log_one, args=(wal.config,))
+    other.start()
+    other.join(30)
+    assert other.exitcode == 0
+    assert lsns(tmp_path / "wal") == [1, 2]
+
+
+def test_a_program_started_meanwhile_inherits_nothing(tmp_path: Path) -> None:
+    with walcore.open(tmp_path / "wal") as wal:
+        wal.commit(wal.log_mint(1, "I", "x"))
+        child = subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
+        here = str(wal.path)
+        inherited = [fd for fd in Path(f"/proc/{child.pid}/fd").iterdir() if os.path.realpath(fd).startswith(here)]
+    walcore.open(tmp_path / "wal").close()
+    child.communicate(b"\n", timeout=10)
+    assert inherited == []
+
+
+def test_the_second_opening_is_told_who_holds_the_lock(tmp_path: Path) -> None:
+    program = "import sys, walcore; wal = walcore.open(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", program, tmp_path / "wal"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"open\n"
+    with pytest.raises(walcore.WalLockedError, match=str(other.pid)) as caught:
+        walcore.open(tmp_path / "wal")
+    assert caught.value.holder["pid"] == other.pid
+    assert caught.value.errno == errno.EWOULDBLOCK
+    other.communicate(timeout=10)
+    with walcore.open(tmp_path / "wal"), pytest.raises(walcore.WalLockedError, match=str(os.getpid())):
+        walcore.open(tmp_path / "wal")
+
+
+def test_logs_of_one_process_do_not_know_of_each_other(tmp_path: Path) -> None:
+    logs = [walcore.open(tmp_path / f"wal{number}", batch_buffer_bytes=5000) for number in range(12)]
+    for id in range(50):
+        for number, wal in enumerate(logs):
+            assert wal.log_mint(id, "I", f"{number} {id}") == id + 1
+    for wal in logs[::2]:
+        wal.close()
+    for wal in logs[1::2]:
+        wal.commit()
+        wal.close()
+    for number in range(12):
+        assert [record.lexical for record in walcore.read(tmp_path / f"wal{number}")][-1] == f"{number} 49"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("policy", ["COMMIT", "INTERVAL"])
+def test_a_dropped_log_warns_and_is_drained(tmp_path: Path, policy: str) -> None:
+    def drop() -> None:
+        wal = walcore.open(tmp_path / "wal", sync_policy=policy)
+        wal.log_mint(1, "I", "x")
+
+    with pytest.warns(ResourceWarning, match="never closed"):
+        drop()
+        gc.collect()
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            walcore.open(tmp_path / "wal", create=False).close()
+        except walcore.WalLockedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        else:
+            break
+    assert lsns(tmp_path / "wal") == [1]
+
+
+EXITS = {
+    "the end of the program": "",
+    "an exception": "raise SystemError('on purpose')",
+    "sys.exit": "sys.exit(3)",
+    "a thread of its own": """
+def late():
+    threading.main_thread().join()
+    for id in range(50):
+        wal.log_mint(id, 'I', 'from a thread')
+threading.Thread(target=late).start()
+last = 51
+""",
+    "a daemon thread in a wait": """
+def wait():
+    while True:
+        wal.commit(wal.log_mint(1, 'I', 'x'))
+threading.Thread(target=wait, daemon=True).start()
+""",
+    "a handler registered after": "atexit.register(lambda: wal.log_mint(2, 'I', 'late')); last = 2",
+    "a handler that closes": "atexit.register(wal.close)",
+    "a handler that commits": "atexit.register(lambda: wal.commit(wal.log_mint(2, 'I', 'late'))); last = 2",
+    "a rotation under way": "wal.rotate(); wal.log_mint(2, 'I', 'y'); last = 2",
+    "a cycle": "class Cycle: pass\ncycle = Cycle(); cycle.wal = wal; cycle.self = cycle",
+}
+PROGRAM = """
+import atexit, faulthandler, sys, threading
+faulthandler.dump_traceback_later(15, exit=True)
+before = []
+atexit.register(lambda: before and before[0]())
+import walcore
+last = 1
+wal = walcore.open(sys.argv[1], sync_policy=sys.argv[2], max_segment_bytes=2000,
+                   batch_buffer_bytes=5000)
+wal.log_mint(1, 'I', 'x')
+"""
+
+
+@pytest.mark.parametrize("policy", ["COMMIT", "INTERVAL"])
+@pytest.mark.parametrize("way", EXITS)
+def test_at_exit_an_open_log_is_drained(tmp_path: Path, way: str, policy: str) -> None:
+    program = PROGRAM + EXITS[way] + "\nprint(last, flush=True)\n"
+    if "raise" in EXITS[way] or "exit(" in EXITS[way]:
+        program = PROGRAM + "print(last, flush=True)\n" + EXITS[way]
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "wal", policy], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == {"an exception": 1, "sys.exit": 3}.get(way, 0), done.stderr
+    found = lsns(tmp_path / "wal")
+    assert found == list(range(1, len(found) + 1))
+    assert len(found) >= int(done.stdout)
+    with walcore.open(tmp_path / "wal") as wal:
+        assert wal.opening.clean, "it was not closed"
+
+
+def test_a_handler_registered_before_finds_the_log_closed(tmp_path: Path) -> None:
+    more = """
+def late():
+    try:
+        wal.log_mint(2, 'I', 'y')
+    except walcore.WalClosedError:
+        print('closed', flush=True)
+before.append(late)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM + more, tmp_path / "wal", "COMMIT"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "closed\n"
+    assert lsns(tmp_path / "wal") == [1]
+
+
+@pytest.mark.parametrize("end", ["os._exit(0)", "os.kill(os.getpid(), 15)", "os.kill(os.getpid(), 9)"])
+def test_what_was_committed_outlives_an_end_without_farewell(tmp_path: Path, end: str) -> None:
+    more = f"import os\nwal.commit()\nwal.log_mint(2, 'I', 'not committed')\n{end}\n"
+    subprocess.run([sys.executable, "-c", PROGRAM + more, tmp_path / "wal", "COMMIT"], check=False, timeout=30)
+    assert lsns(tmp_path / "wal") == [1]
+    with walcore.open(tmp_path / "wal") as wal:
+        assert not wal.opening.clean
+        assert wal.log_mint(3, "I", "z") == 2
+
+
+def test_a_stopped_process_goes_on_where_it_stood(tmp_path: Path) -> None:
+    more = """
+def work():
+    for id in range(400):
+        wal.commit(wal.log_mint(id, 'I', 'x'))
+threads = [threading.Thread(target=work) for _ in range(3)]
+print('go', flush=True)
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+wal.close()
+"""
+    child = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM + more, tmp_path / "wal", "COMMIT"], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "go\n"
+    for _ in range(3):
+        time.sleep(0.02)
+        child.send_signal(signal.SIGSTOP)
+        time.sleep(0.1)
+        child.send_signal(signal.SIGCONT)
+    child.stdout.close()
+    assert child.wait(30) == 0
+    assert lsns(tmp_path / "wal") == list(range(1, 1202))
+
+
+def test_opening_and_closing_again_and_again_leaves_nothing_behind(tmp_path: Path) -> None:
+    def round_trip() -> None:
+        with walcore.open(tmp_path / "wal") as wal:
+            wal.commit(wal.log_mint(1, "I", "x"))
+            if wal.last_lsn % 10 == 0:
+                wal.purge_all_segments()
+
+    round_trip()
+    threads, descriptors = threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(40):
+        round_trip()
+    assert (threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))) == (threads, descriptors)
