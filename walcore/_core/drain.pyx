@@ -29,8 +29,8 @@ from walcore._core.buffer cimport (
     Half, SegmentStart, half_clear, half_content, half_empty, half_free, half_init, half_whole_frames, large_finish,
 )
 from walcore._core.platform cimport (
-    pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, pwrite, walcore_has_name,
-    walcore_now, walcore_sync_data, walcore_wake_destroy, walcore_wake_init, walcore_wake_post,
+    pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, pwrite,
+    walcore_begin_writeback, walcore_has_name, walcore_now, walcore_sync_data, walcore_wake_destroy, walcore_wake_init, walcore_wake_post,
 )
 from walcore._core.waiters cimport (
     DISK_FULL, FINISHED, LEADS, LOOK, PURGED, REFUSED, SYNCED, WRITTEN, post_all, unlink_waiter,
@@ -225,6 +225,7 @@ cdef class Drain:
         cdef Drained drained
         cdef int64_t reach = 0
         cdef bint swapped = not everything
+        cdef int64_t begin = self.file_size
         pthread_mutex_lock(&self.mutex)
         while True:
             if half_empty(self.back):
@@ -259,7 +260,11 @@ cdef class Drain:
         sync = sync and reach > self.durable_lsn
         pthread_mutex_unlock(&self.mutex)
         post_all(wakes)
-        return self.sync_file(reach) if sync else DONE
+        if sync:
+            return self.sync_file(reach)
+        if not everything:      # a full half of a long load: the sync at its end has less to wait for
+            walcore_begin_writeback(self.fd, begin, self.file_size - begin)
+        return DONE
 
     cdef Waiter *note_stop(self, Drained drained) noexcept nogil:
         """Mutex held: what a drain that did not get through means for those who wait."""

@@ -8,6 +8,7 @@ A frame, and the JSON of a minted value, byte for byte as Jackson writes it (doc
 Measure first (with the GIL: that is where a str may be refused), reserve what was measured, then fill without asking.
 """
 
+from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_CheckExact
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -58,10 +59,14 @@ cdef extern from *:
         1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
         1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1,
         1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    static const char WALCORE_PAIRS[] =
+        "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
+        "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
     static const uint64_t WALCORE_ONES = 0x0101010101010101U;
     static const uint64_t WALCORE_HIGHS = 0x8080808080808080U;
     """
     const unsigned char[128] WALCORE_ASCII_WIDTH
+    const char[201] WALCORE_PAIRS
     const uint64_t WALCORE_ONES
     const uint64_t WALCORE_HIGHS
 
@@ -138,18 +143,21 @@ cdef inline char *put_bytes(char *at, const char *data, size_t size) noexcept no
 cdef inline char *put_int(char *at, int64_t value) noexcept nogil:
     cdef uint64_t rest = <uint64_t>value
     cdef char *end
-    cdef char *digit
+    cdef char *pair
     if value < 0:
         at[0] = c"-"
         at += 1
         rest = -rest
     end = at + digits(rest)
-    digit = end - 1
-    while rest >= 10:
-        digit[0] = <char>(c"0" + <char>(rest % 10))
-        rest //= 10
-        digit -= 1
-    digit[0] = <char>(c"0" + <char>rest)
+    pair = end
+    while rest >= 100:
+        pair -= 2
+        memcpy(pair, WALCORE_PAIRS + 2 * (rest % 100), 2)
+        rest //= 100
+    if rest >= 10:
+        memcpy(at, WALCORE_PAIRS + 2 * rest, 2)
+    else:
+        at[0] = <char>(c"0" + <char>rest)
     return end
 
 
@@ -195,7 +203,20 @@ cdef inline char *put_mint_frame(char *frame, int64_t lsn, const Mint *mint) noe
 
 # --- taking a caller's arguments -------------------------------------------------------------------------------------
 
-cdef int take_int32(object value, str field, int32_t *result) except -1
+cdef int take_odd_int32(object value, str field, int32_t *result) except -1
+
+
+cdef inline int take_int32(object value, str field, int32_t *result) except -1:
+    cdef int overflow = 0
+    cdef long long number
+    if PyLong_CheckExact(value):
+        number = PyLong_AsLongLongAndOverflow(value, &overflow)
+        if not overflow and -2147483648 <= number <= 2147483647:
+            result[0] = <int32_t>number
+            return 0
+    return take_odd_int32(value, field, result)
+
+
 cdef int take_kind(object value, char *result) except -1
 cdef int take_mint(object id, object kind, object lexical, object datatype, object language, object hash,
                    Mint *mint) except -1

@@ -2,7 +2,6 @@
 
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 
 from operator import index as to_index
@@ -97,7 +96,7 @@ cdef char *put_escaped(char *at, const Text *text) noexcept nogil:
 
 # --- taking a caller's arguments -------------------------------------------------------------------------------------
 
-cdef int take_int32(object value, str field, int32_t *result) except -1:
+cdef int take_odd_int32(object value, str field, int32_t *result) except -1:
     cdef int overflow = 0
     cdef long long number
     if not isinstance(value, int):

@@ -36,6 +36,17 @@ int walcore_sync_data(int fd)
 #endif
 }
 
+void walcore_begin_writeback(int fd, int64_t offset, int64_t size)
+{
+#ifdef SYNC_FILE_RANGE_WRITE
+    int saved = errno;
+    sync_file_range(fd, offset, size, SYNC_FILE_RANGE_WRITE);
+    errno = saved;
+#else
+    (void)fd, (void)offset, (void)size;
+#endif
+}
+
 int walcore_has_name(int fd)
 {
     struct stat status;

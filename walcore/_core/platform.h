@@ -43,6 +43,10 @@ int64_t walcore_now(void);
 /* Puts a file's data, and what is needed to read it back, on the disk.  Returns 0, or -1 with errno. */
 int walcore_sync_data(int fd);
 
+/* Asks the system to begin bringing what was just written to the disk, so that a sync to come has less to wait for.
+ * Promises nothing, and does nothing where there is no such call. */
+void walcore_begin_writeback(int fd, int64_t offset, int64_t size);
+
 /* 1 if the open file still has a name, 0 if it was deleted, -1 with errno. */
 int walcore_has_name(int fd);
 

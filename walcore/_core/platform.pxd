@@ -14,6 +14,7 @@ cdef extern from "platform.h" nogil:
     int walcore_wake_wait(walcore_wake *wake, int64_t deadline, bint interruptible)
     int64_t walcore_now()
     int walcore_sync_data(int fd)
+    void walcore_begin_writeback(int fd, int64_t offset, int64_t size)
     int walcore_has_name(int fd)
 
 cdef extern from "<pthread.h>" nogil:

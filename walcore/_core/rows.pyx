@@ -4,6 +4,7 @@ Either is measured slice by slice into an array of `Mint`, as many rows at a tim
 slice is checked whole before any of it is logged.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.stdint cimport int32_t, int64_t
@@ -28,6 +29,7 @@ cdef enum ColumnForm:
     INT64_ARRAY
 
 
+@cython.final
 cdef class Column:
     """One argument of log_mint_many: a value for every row, or one for all."""
 
@@ -78,12 +80,12 @@ cdef class Column:
         if self.has_view:
             PyBuffer_Release(&self.view)
 
-    cdef object item(self, Py_ssize_t row):
+    cdef inline object item(self, Py_ssize_t row):
         if self.form == TUPLE:
             return <object>PyTuple_GET_ITEM(self.values, row)
         return self.values
 
-    cdef int int32(self, Py_ssize_t row, int32_t *result) except -1:
+    cdef inline int int32(self, Py_ssize_t row, int32_t *result) except -1:
         cdef int64_t value
         if self.form == INT32_ARRAY:
             result[0] = (<int32_t *>self.view.buf)[row]
@@ -134,6 +136,7 @@ cdef class Rows:
         raise TypeError("a source of rows")
 
 
+@cython.final
 cdef class Columns(Rows):
     """Six columns, as log_mint_many takes them."""
 
@@ -181,7 +184,9 @@ cdef class Columns(Rows):
         cdef object kind = self.kinds.item(row)
         if (<void *>kind == self.last_kind and <void *>datatype == self.last_datatype
                 and <void *>language == self.last_language and isinstance(lexical, str)):
-            mint[0] = self.last
+            mint.kind = self.last.kind
+            mint.datatype = self.last.datatype
+            mint.language = self.last.language
             self.ids.int32(row, &mint.id)
             self.hashes.int32(row, &mint.hash)
             measure(lexical, &mint.lexical)
@@ -197,6 +202,7 @@ cdef class Columns(Rows):
         return 0
 
 
+@cython.final
 cdef class Records(Rows):
     """An iterable of Records, whose LSNs are ignored, or of tuples in log_mint's order."""
 

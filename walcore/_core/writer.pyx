@@ -157,10 +157,9 @@ cdef class Writer(GroupCommit):
         cdef int64_t lsn = self.next_lsn
         cdef Half *half = self.active
         cdef char *frame = half.data + half.used
-        cdef char *end
-        self.place(FRAME_OVERHEAD + mint_json_size(mint, lsn), mint.id)
-        end = put_mint_frame(frame, lsn, mint)
-        half_adds(half, lsn, end - frame)
+        cdef Py_ssize_t size = put_mint_frame(frame, lsn, mint) - frame
+        self.place(size, mint.id)
+        half_adds(half, lsn, size)
         self.next_lsn = lsn + 1
         self.after_packing()
         return lsn
@@ -174,7 +173,7 @@ cdef class Writer(GroupCommit):
         return lsn
 
     cdef inline void place(self, Py_ssize_t size, int32_t id) noexcept nogil:
-        """Decides whether the coming frame begins a segment, as the original does: when it would take the segment over
+        """Decides whether the frame at the half's end begins a segment, as the original does: when it would take the segment over
         the limit, header included.  The first frame of a segment is in it whatever its size."""
         if self.segment_open and self.segment_bytes + size <= self.max_segment_bytes:
             self.segment_bytes += size
