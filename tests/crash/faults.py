@@ -12,7 +12,8 @@ from typing import Final
 
 SOURCE: Final = Path(__file__).with_name("shim.c")
 KINDS: Final = {
-    "open": 1, "write": 2, "fdatasync": 4, "fsync": 8, "ftruncate": 16, "link": 32, "unlink": 64, "rename": 128, "read": 256
+    "open": 1, "write": 2, "fdatasync": 4, "fsync": 8, "ftruncate": 16, "link": 32, "unlink": 64, "rename": 128,
+    "read": 256,
 }  # fmt: skip
 SHORT, KILL, SLOW = -1, -2, -3
 FOR_EVER: Final = 1 << 40

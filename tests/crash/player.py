@@ -2,10 +2,11 @@
 
     python player.py DIRECTORY POLICY FIRST_ID STEP...
 
-Lines, each one write: `SUB {record}` before a record is logged, `ACK lsn id` once it is promised to be on disk, `PURGE lsn`
-before a purge of all up to `lsn` is asked for, `PURGED lsn` when it is done.  A record follows from its id alone, see
-`fields`.  Steps are words with a number behind a colon: append:5 many:50 promise threads:4 rotate seal purge flush large
-close open sync crash.  `crash` is the end of the process without any farewell; the steps behind it are another process's.
+Lines, each one write: `SUB {record}` before a record is logged, `ACK lsn id` once it is promised to be on disk,
+`PURGE lsn` before a purge of all up to `lsn` is asked for, `PURGED lsn` when it is done.  A record follows from its id
+alone, see `fields`.  Steps are words, with a number behind a colon where it means anything: append:5 many:50 promise
+threads:4 rotate seal purge flush large:1 close open sync crash.  `crash` ends the process without any farewell; the
+steps behind it are another process's.
 """
 
 from __future__ import annotations

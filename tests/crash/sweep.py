@@ -3,9 +3,9 @@
     LD_PRELOAD=shim.so python sweep.py FOLDER POLICY CALL FAULT once|ever STRIDE
 
 Each life is a process of its own, under a watchdog.  It opens what a crash left, logs from two threads, rotates, seals,
-purges, logs again, closes; it notes every promise.  Whatever fails, it must be told by an exception that names call, file
-and cause; a log that says it is full goes on once there is room; one that says it failed stays so; and at the end, all
-that was promised is read back.  The last line printed is JSON: lives, faults met, and what was wrong.
+purges, logs again, closes; it notes every promise.  Whatever fails, it must be told by an exception that names call,
+file and cause; a log that says it is full goes on once there is room; one that says it failed stays so; and at the end
+all that was promised is read back.  The last line printed is JSON: lives, faults met, and what was wrong.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Life:
             self.problems.append(f"no call: {error!r}")
 
     def insist(self, action: Callable[[], object]) -> bool:
-        """Do it; after a full disk make room and do it again.  False if the log failed for good, or the call was refused."""
+        """Do it; after a full disk make room and do it again.  False: the log failed for good, or refused the call."""
         for _ in range(4):
             try:
                 action()
@@ -133,7 +133,7 @@ class Life:
             self.failed = True
         except (walcore.WalFullError, OSError) as error:
             self.told(error)
-            self.doubtful = 0   # refused: all is as it was
+            self.doubtful = 0  # refused: all is as it was
             if self.frees:
                 self.shim.disarm()
         else:

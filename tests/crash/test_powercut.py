@@ -21,13 +21,28 @@ HERE = Path(__file__).parent
 STORIES = {
     "fill, seal, close": ("COMMIT", "append:5 promise append:30 promise seal close open append:2 promise close"),
     "threads, rotation, purge": ("COMMIT", "threads:4 rotate threads:3 seal purge threads:3 close"),
-    "each record on disk": ("ALWAYS", "append:14 crash append:3 crash append:12 seal crash append:2 close open append:1"),
-    "by the interval": ("INTERVAL", "append:20 promise rotate append:4 sync purge append:30 flush crash append:3 promise"),
-    "killed again and again": ("COMMIT", "append:3 flush crash append:14 flush crash append:9 promise append:9 flush crash append:1"),
-    "frames larger than a segment": ("COMMIT", "large:1 promise append:2 large:2 promise rotate large:1 promise crash large:1 promise"),
-    "many at once": ("COMMIT", "many:40 promise many:60 flush crash many:10 promise seal purge many:10 promise close open purge close"),
+    "each record on disk": (
+        "ALWAYS",
+        "append:14 crash append:3 crash append:12 seal crash append:2 close open append:1",
+    ),
+    "by the interval": (
+        "INTERVAL",
+        "append:20 promise rotate append:4 sync purge append:30 flush crash append:3 promise",
+    ),
+    "killed again and again": (
+        "COMMIT",
+        "append:3 flush crash append:14 flush crash append:9 promise append:9 flush crash append:1",
+    ),
+    "frames larger than a segment": (
+        "COMMIT",
+        "large:1 promise append:2 large:2 promise rotate large:1 promise crash large:1 promise",
+    ),
+    "many at once": (
+        "COMMIT",
+        "many:40 promise many:60 flush crash many:10 promise seal purge many:10 promise close open purge close",
+    ),
     "purge upon purge": ("ALWAYS", "purge append:1 purge purge append:1 rotate rotate append:1 rotate purge close"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="session")
@@ -75,8 +90,8 @@ def test_nothing_promised_is_lost_by_a_power_cut_while_opening_repairs_an_earlie
         for kind in range(7) if LONG else (3,):
             start, acks = tmp_path / f"start-{point}.{kind}", tmp_path / "acks"
             shown = subprocess.run(
-                [sys.executable, tool, "show", "--work", tmp_path / "first" / "work", "--model", "strict", "--seed", "1",
-                 "--state", f"{point}.{kind}", "--out", start, "--acks", acks],
+                [sys.executable, tool, "show", "--work", tmp_path / "first" / "work", "--model", "strict",
+                 "--seed", "1", "--state", f"{point}.{kind}", "--out", start, "--acks", acks],
                 capture_output=True, check=False,
             )  # fmt: skip
             if shown.returncode == 0 and (start / "wal").exists():

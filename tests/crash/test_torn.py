@@ -65,7 +65,7 @@ def test_what_was_promised_survives_tear_upon_tear(tmp_path: Path, damage: Damag
         data = newest.read_bytes()
         fresh = [lsn for lsn, row in rows.items() if row[0] > number * 100 and (row[0] - 1) % 100 < 5]
         promised |= {lsn: rows[lsn] for lsn in fresh}
-        # The end of the last frame that was promised, else of the header: four bytes of CRC stand behind the line's end.
+        # The end of the last frame promised, else of the header: four bytes of CRC stand behind the line's end.
         keep = data.index(b"\n", max(0, data.find(b'"lsn":%d,' % max(promised)))) + 5
         newest.write_bytes(damage(data, keep, chance))
         with walcore.open(directory, **player.SETTINGS) as wal:

@@ -35,8 +35,9 @@ def independent(shared: Path) -> ModuleType:
 
 
 class Promises:
-    """The lines of a player, sorted: `acked` is LSN to id of what was promised, purges left out; up to `doubtful` a purge
-    was under way, up to `purged` it was done.
+    """The lines of a player, sorted.
+
+    `acked` is LSN to id of what was promised; up to `doubtful` a purge was asked for, up to `purged` it was done.
     """
 
     def __init__(self, acks: list[str], subs: list[str]) -> None:
@@ -51,7 +52,7 @@ class Promises:
                 self.doubtful = int(numbers[0])
             elif word == "PURGED":
                 self.purged = int(numbers[0])
-        self.highest = max([*self.acked, self.doubtful], default=0)
+        self.highest = max([*self.acked, self.purged])
         self.logged = {int(sub.split('"id": ', 1)[1].split(",", 1)[0]) for sub in subs}
         self.info = {
             "acks": [f"ACK {lsn} {id}" for lsn, id in self.acked.items() if lsn > self.doubtful],
@@ -83,7 +84,7 @@ def read(directory: Path, mode: str = "SEGMENT") -> dict[int, tuple[Any, ...]]:
 
 
 def check(path: str, info: dict[str, Any]) -> str | None:
-    """What is wrong with the state a crash left in `path`; None if nothing is.  The state is repaired and gone on with."""
+    """What is wrong with the state a crash left in `path`, which is repaired and gone on with; None if nothing is."""
     # What was logged before the story began: the states of an opening start from what another story left.
     subs = _with_old(info["subs"])
     promises = Promises(info["acks"], subs)

@@ -32,7 +32,7 @@ def in_child(work: Callable[[], object]) -> int:
         faulthandler.dump_traceback_later(10, exit=True)
         try:
             work()
-        except BaseException:  # noqa: BLE001
+        except BaseException:
             os._exit(1)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -266,7 +266,11 @@ def test_at_exit_an_open_log_is_drained(tmp_path: Path, way: str, policy: str) -
     if "raise" in EXITS[way] or "exit(" in EXITS[way]:
         program = PROGRAM + "print(last, flush=True)\n" + EXITS[way]
     done = subprocess.run(
-        [sys.executable, "-c", program, tmp_path / "wal", policy], capture_output=True, text=True, check=False, timeout=30
+        [sys.executable, "-c", program, tmp_path / "wal", policy],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
     )
     assert done.returncode == {"an exception": 1, "sys.exit": 3}.get(way, 0), done.stderr
     found = lsns(tmp_path / "wal")

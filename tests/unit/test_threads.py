@@ -128,7 +128,8 @@ class Crowd:
             lsn = last
         else:
             ids = self.take_ids(1)
-            lsn = self.wal.log_mint(ids[0], "I", "x" * chance.choice([3, 30, 300, 9000 if chance.random() < 0.1 else 5]))
+            length = 9000 if chance.random() < 0.03 else chance.choice([3, 5, 30, 300])
+            lsn = self.wal.log_mint(ids[0], "I", "x" * length)
             self.note(lsn, ids)
         self.wait(chance, lsn)
 
