@@ -84,16 +84,19 @@ cdef inline bint is_plain(const unsigned char *data, Py_ssize_t size) noexcept n
     """Whether ASCII text can be copied as it is."""
     cdef Py_ssize_t i = 0
     cdef uint64_t eight
-    while i + 8 <= size:
+    if size < 8:
+        while i < size:
+            if WALCORE_ASCII_WIDTH[data[i]] != 1:
+                return False
+            i += 1
+        return True
+    while i + 8 < size:
         memcpy(&eight, data + i, 8)
         if needs_escape(eight):
             return False
         i += 8
-    while i < size:
-        if WALCORE_ASCII_WIDTH[data[i]] != 1:
-            return False
-        i += 1
-    return True
+    memcpy(&eight, data + size - 8, 8)      # the last eight, some of them for the second time
+    return not needs_escape(eight)
 
 
 cdef Py_ssize_t escaped_size(const Text *text) noexcept nogil

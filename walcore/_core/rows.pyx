@@ -6,7 +6,7 @@ slice is checked whole before any of it is logged.
 
 cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
-from cpython.tuple cimport PyTuple_GET_ITEM
+from cpython.unicode cimport PyUnicode_Check
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
@@ -20,6 +20,15 @@ from walcore.errors import InvalidRecordError
 
 cdef Py_ssize_t FRAME_FIXED_MAX = FRAME_OVERHEAD + MINT_FIXED + 3 * INT_DIGITS_MAX
 cdef Py_ssize_t FIRST_CAPACITY = 256
+# Text below this is far from the limit of a frame, which take_mint looks after.
+cdef Py_ssize_t SURELY_SMALL = 1024 * 1024
+
+
+cdef extern from *:
+    """
+    #define PyTuple_ITEMS(tuple) ((void **)&PyTuple_GET_ITEM(tuple, 0))
+    """
+    void **PyTuple_ITEMS(object values)
 
 
 cdef enum ColumnForm:
@@ -36,6 +45,9 @@ cdef class Column:
     cdef str name
     cdef ColumnForm form
     cdef object values
+    cdef void **items           # the objects, borrowed from `values`: a tuple's, or the address of the one
+    cdef void *one
+    cdef Py_ssize_t step        # 1; 0 where one value stands for all
     cdef Py_ssize_t length      # rows; -1 where one value stands for all
     cdef Py_buffer view
     cdef bint has_view
@@ -43,6 +55,8 @@ cdef class Column:
     def __cinit__(self, str name, values, scalar):
         self.name = name
         self.values = values
+        self.one = <void *>values
+        self.items = &self.one
         self.length = -1
         self.form = ONE_VALUE
         if isinstance(values, scalar):
@@ -57,6 +71,8 @@ cdef class Column:
             raise TypeError(f"{name} must be a sequence or one {scalar.__name__} for all rows, "
                             f"not {type(values).__name__}") from None
         self.form = TUPLE
+        self.items = PyTuple_ITEMS(self.values)
+        self.step = 1
         self.length = len(self.values)
 
     cdef bint take_array(self) except -1:
@@ -80,10 +96,8 @@ cdef class Column:
         if self.has_view:
             PyBuffer_Release(&self.view)
 
-    cdef inline object item(self, Py_ssize_t row):
-        if self.form == TUPLE:
-            return <object>PyTuple_GET_ITEM(self.values, row)
-        return self.values
+    cdef inline void *item(self, Py_ssize_t row) noexcept:
+        return self.items[row * self.step]
 
     cdef inline int int32(self, Py_ssize_t row, int32_t *result) except -1:
         cdef int64_t value
@@ -95,7 +109,7 @@ cdef class Column:
                 take_int32(value, self.name, result)
             result[0] = <int32_t>value
         else:
-            take_int32(self.item(row), self.name, result)
+            take_int32(<object>self.item(row), self.name, result)
         return 0
 
 
@@ -142,7 +156,7 @@ cdef class Columns(Rows):
 
     cdef Column ids, kinds, lexicals, datatypes, languages, hashes
     cdef Py_ssize_t length
-    cdef Mint last              # the row before: most rows share kind, datatype and language with it
+    cdef Mint last              # the row before: most rows share kind, datatype, language and hash with it
     cdef void *last_kind        # compared only: the columns hold what they point at
     cdef void *last_datatype
     cdef void *last_language
@@ -178,27 +192,28 @@ cdef class Columns(Rows):
         return self.count > 0
 
     cdef int measure_row(self, Mint *mint, Py_ssize_t row) except -1:
-        cdef object lexical = self.lexicals.item(row)
-        cdef object datatype = self.datatypes.item(row)
-        cdef object language = self.languages.item(row)
-        cdef object kind = self.kinds.item(row)
-        if (<void *>kind == self.last_kind and <void *>datatype == self.last_datatype
-                and <void *>language == self.last_language and isinstance(lexical, str)):
+        cdef void *lexical = self.lexicals.item(row)
+        cdef void *datatype = self.datatypes.item(row)
+        cdef void *language = self.languages.item(row)
+        cdef void *kind = self.kinds.item(row)
+        self.ids.int32(row, &mint.id)
+        if self.hashes.length >= 0 or not row:
+            self.hashes.int32(row, &mint.hash)
+        else:
+            mint.hash = self.last.hash
+        if (kind == self.last_kind and datatype == self.last_datatype and language == self.last_language
+                and PyUnicode_Check(<object>lexical)):
             mint.kind = self.last.kind
             mint.datatype = self.last.datatype
             mint.language = self.last.language
-            self.ids.int32(row, &mint.id)
-            self.hashes.int32(row, &mint.hash)
-            measure(lexical, &mint.lexical)
-            if FRAME_FIXED_MAX + mint_text_size(mint) < 1024 * 1024:
+            measure(<object>lexical, &mint.lexical)
+            if mint_text_size(mint) < SURELY_SMALL:
                 return 0
-        self.ids.int32(row, &mint.id)
-        self.hashes.int32(row, &mint.hash)
-        take_mint(mint.id, kind, lexical, datatype, language, mint.hash, mint)
+        take_mint(mint.id, <object>kind, <object>lexical, <object>datatype, <object>language, mint.hash, mint)
         self.last = mint[0]
-        self.last_kind = <void *>kind
-        self.last_datatype = <void *>datatype
-        self.last_language = <void *>language
+        self.last_kind = kind
+        self.last_datatype = datatype
+        self.last_language = language
         return 0
 
 
