@@ -30,7 +30,8 @@ from walcore._core.buffer cimport (
 )
 from walcore._core.platform cimport (
     pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, pwrite,
-    walcore_begin_writeback, walcore_has_name, walcore_now, walcore_sync_data, walcore_wake_destroy, walcore_wake_init, walcore_wake_post,
+    walcore_begin_writeback, walcore_has_name, walcore_now, walcore_sync_data, walcore_wake_destroy, walcore_wake_init,
+    walcore_wake_post,
 )
 from walcore._core.waiters cimport (
     DISK_FULL, FINISHED, LEADS, LOOK, PURGED, REFUSED, SYNCED, WRITTEN, post_all, unlink_waiter,

@@ -173,8 +173,8 @@ cdef class Writer(GroupCommit):
         return lsn
 
     cdef inline void place(self, Py_ssize_t size, int32_t id) noexcept nogil:
-        """Decides whether the frame at the half's end begins a segment, as the original does: when it would take the segment over
-        the limit, header included.  The first frame of a segment is in it whatever its size."""
+        """Decides whether the frame at the half's end begins a segment, as the original does: when it would take the
+        segment over the limit, header included.  The first frame of a segment is in it whatever its size."""
         if self.segment_open and self.segment_bytes + size <= self.max_segment_bytes:
             self.segment_bytes += size
             return
