@@ -20,7 +20,7 @@ ONCE = (
 )  # fmt: skip
 # What is interrupted or cut short for ever never ends, as it should.
 EVER = tuple(fault for fault in ONCE if not fault.endswith(("EINTR", "SHORT")))
-SHORT_FORM = 13  # a call in so many, another one for each kind
+SHORT_FORM = 17  # a call in so many, another one for each kind
 
 
 @pytest.mark.parametrize(("fault", "how"), [(fault, "once") for fault in ONCE] + [(fault, "ever") for fault in EVER])

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 LONG = bool(os.environ.get("WALCORE_LONG"))
-STATES = 12_000 if LONG else 60
+STATES = 12_000 if LONG else 45
 HERE = Path(__file__).parent
 STORIES = {
     "fill, seal, close": ("COMMIT", "append:5 promise append:30 promise seal close open append:2 promise close"),
