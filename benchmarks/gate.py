@@ -94,7 +94,7 @@ def gate(work: Workplace, base: str | None) -> list[str]:
     logs = {package: work.folder / f"{package.name}-log" for package in (new, old)}
     slower = []
     for package, log in logs.items():
-        work.script("run.py", "append_many", log, package=package)
+        work.script("run.py", "append", log, package=package)
     for question in work.parameters.questions:
         try:
             pairs = compare(work, question, logs, new, old)

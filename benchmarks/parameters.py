@@ -8,7 +8,7 @@ from typing import Final
 MIB: Final = 1024 * 1024
 XSD_STRING: Final = "http://www.w3.org/2001/XMLSchema#string"
 
-WRITING: Final = ("append", "append_many")
+WRITING: Final = ("append", "log_mint", "log_mint_many")
 READING: Final = ("scan", "recover", "find", "open")
 
 

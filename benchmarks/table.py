@@ -118,7 +118,7 @@ def against_original(work: Workplace) -> Iterator[Row]:
 
 def against_itself(work: Workplace) -> Iterator[Row]:
     """One call for many records beside one call for each."""
-    pairs = in_turns(work.parameters.pairs, partial(work.ask, "append_many"), partial(work.ask, "append"))
+    pairs = in_turns(work.parameters.pairs, partial(work.ask, "log_mint_many"), partial(work.ask, "log_mint"))
     yield row("append_many: log_mint_many of columns", "log_mint", pairs, 2)
 
 

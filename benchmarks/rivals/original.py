@@ -31,7 +31,9 @@ class Original:
 
     def commit(self, directory: Path, clients: int, parameters: Parameters) -> float:
         """Durable commits a second, each client waiting for its own; three rounds."""
-        return self._best(r" (\d+)/s p50", "commit", directory, "COMMIT", clients, parameters.original_seconds)
+        # Alone it is slow enough that a short round counts its first, quick commits only.
+        seconds = parameters.original_seconds * (4 if clients == 1 else 1)
+        return self._best(r" (\d+)/s p50", "commit", directory, "COMMIT", clients, seconds)
 
     def scan(self, directory: Path) -> float:
         """Records a second, checked and decoded; four rounds over a log that is there."""
