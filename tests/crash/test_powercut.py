@@ -41,6 +41,7 @@ STORIES = {
         "COMMIT",
         "many:40 promise many:60 flush crash many:10 promise seal purge many:10 promise close open purge close",
     ),
+    "purge of many": ("COMMIT", "append:50 promise purge append:2 promise"),
     "purge upon purge": ("ALWAYS", "purge append:1 purge purge append:1 rotate rotate append:1 rotate purge close"),
 }
 

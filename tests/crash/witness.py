@@ -93,10 +93,16 @@ def check(path: str, info: dict[str, Any]) -> str | None:
     if not directory.exists():
         return f"{len(promises.acked)} promises, and no directory" if promises.acked else None
     return (
-        _tell("as the crash left it", reader.check_strict(path, promises.info))
+        _tell("as the crash left it", reader.check_strict(path, promises.info) or _numbers(reader, directory))
         or _tell("walcore before opening", promises.judge(read(directory)))
         or _go_on(directory, promises, reader)
     )
+
+
+def _numbers(reader: ModuleType, directory: Path) -> str | None:
+    """Also during a purge the segments are the beginning of a log, or the original calls it incomplete."""
+    numbers = sorted({segment.seq for segment in reader.read_dir(str(directory)).segments})
+    return None if numbers == list(range(1, len(numbers) + 1)) else f"the segments have the numbers {numbers}"
 
 
 def _with_old(subs: list[str], known: dict[str, list[str]] = {}) -> list[str]:  # noqa: B006 - a cache

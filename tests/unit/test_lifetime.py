@@ -65,12 +65,18 @@ def everything_raises(wal: walcore.Wal) -> None:
         walcore.open(wal.path)
 
 
+def holds_nothing_of(directory: Path) -> None:
+    files = [os.path.realpath(fd) for fd in Path("/proc/self/fd").iterdir()]
+    assert not [path for path in files if path.startswith(str(directory))]
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_in_a_forked_child_every_call_raises_and_the_parent_goes_on(tmp_path: Path) -> None:
     wal = walcore.open(tmp_path / "wal")
     wal.commit(wal.log_mint(1, "I", "x"))
     wal.log_mint(2, "I", "unwritten")
     assert in_child(lambda: everything_raises(wal)) == 0
+    assert in_child(lambda: holds_nothing_of(wal.path)) == 0
     wal.commit(wal.log_mint(3, "I", "y"))
     with pytest.raises(walcore.WalLockedError):
         walcore.open(tmp_path / "wal")
