@@ -22,6 +22,7 @@ cdef Py_ssize_t FRAME_FIXED_MAX = FRAME_OVERHEAD + MINT_FIXED + 3 * INT_DIGITS_M
 cdef Py_ssize_t FIRST_CAPACITY = 256
 # Text below this is far from the limit of a frame, which take_mint looks after.
 cdef Py_ssize_t SURELY_SMALL = 1024 * 1024
+cdef Py_ssize_t WINDOW_ROWS = 2048
 
 
 cdef extern from *:
@@ -29,11 +30,12 @@ cdef extern from *:
     #define PyTuple_ITEMS(tuple) ((void **)&PyTuple_GET_ITEM(tuple, 0))
     """
     void **PyTuple_ITEMS(object values)
+    const Py_ssize_t PY_SSIZE_T_MAX
 
 
 cdef enum ColumnForm:
     ONE_VALUE           # stands for all rows
-    TUPLE
+    WINDOWS
     INT32_ARRAY
     INT64_ARRAY
 
@@ -45,8 +47,11 @@ cdef class Column:
     cdef str name
     cdef ColumnForm form
     cdef object values
-    cdef void **items           # the objects, borrowed from `values`: a tuple's, or the address of the one
+    cdef list windows           # tuples of the objects of the slice being measured: what holds them meanwhile
+    cdef void **items           # those of the last window, borrowed; or the address of the one
     cdef void *one
+    cdef Py_ssize_t window_start
+    cdef Py_ssize_t window_end
     cdef Py_ssize_t step        # 1; 0 where one value stands for all
     cdef Py_ssize_t length      # rows; -1 where one value stands for all
     cdef Py_buffer view
@@ -57,23 +62,50 @@ cdef class Column:
         self.values = values
         self.one = <void *>values
         self.items = &self.one
+        self.windows = []
+        self.window_end = PY_SSIZE_T_MAX
         self.length = -1
         self.form = ONE_VALUE
         if isinstance(values, scalar):
             return
         if scalar is int and self.take_array():
             return
+        if type(values) is not list and type(values) is not range:
+            self.values = self.as_tuple(values, scalar)
+            if self.values is None:
+                return
+        self.form = WINDOWS
+        self.step = 1
+        self.window_end = 0
+        self.length = len(self.values)
+
+    cdef tuple as_tuple(self, values, scalar):
+        """All objects of another sequence or iterable; None if it stands for one value after all."""
         try:
-            self.values = tuple(values)
+            return tuple(values)
         except TypeError:
             if scalar is int and hasattr(values, "__index__"):
-                return
-            raise TypeError(f"{name} must be a sequence or one {scalar.__name__} for all rows, "
+                self.values = values
+                return None
+            raise TypeError(f"{self.name} must be a sequence or one {scalar.__name__} for all rows, "
                             f"not {type(values).__name__}") from None
-        self.form = TUPLE
-        self.items = PyTuple_ITEMS(self.values)
-        self.step = 1
-        self.length = len(self.values)
+
+    cdef int next_window(self, Py_ssize_t row) except -1:
+        """Takes the objects from `row` on as a tuple: few enough to stay in the cache until they are packed."""
+        cdef tuple window = tuple(self.values[row:row + WINDOW_ROWS])
+        if len(window) != min(WINDOW_ROWS, self.length - row):
+            raise RuntimeError(f"{self.name} changed its length while it was being logged")
+        self.windows.append(window)
+        self.items = PyTuple_ITEMS(window)
+        self.window_start = row
+        self.window_end = row + len(window)
+        return 0
+
+    cdef inline int reach(self, Py_ssize_t row) except -1:
+        """Before `item`: makes sure that the row's object is in the window."""
+        if row >= self.window_end:
+            self.next_window(row)
+        return 0
 
     cdef bint take_array(self) except -1:
         """Exports the buffer of a one-dimensional array of 32 or 64 bit integers; False if it isn't one."""
@@ -97,7 +129,7 @@ cdef class Column:
             PyBuffer_Release(&self.view)
 
     cdef inline void *item(self, Py_ssize_t row) noexcept:
-        return self.items[row * self.step]
+        return self.items[(row - self.window_start) * self.step]
 
     cdef inline int int32(self, Py_ssize_t row, int32_t *result) except -1:
         cdef int64_t value
@@ -155,6 +187,7 @@ cdef class Columns(Rows):
     """Six columns, as log_mint_many takes them."""
 
     cdef Column ids, kinds, lexicals, datatypes, languages, hashes
+    cdef tuple columns          # the same
     cdef Py_ssize_t length
     cdef Mint last              # the row before: most rows share kind, datatype, language and hash with it
     cdef void *last_kind        # compared only: the columns hold what they point at
@@ -168,12 +201,13 @@ cdef class Columns(Rows):
         self.datatypes = Column("datatypes", datatypes, str)
         self.languages = Column("languages", languages, str)
         self.hashes = Column("hashes", hashes, int)
+        self.columns = (self.ids, self.kinds, self.lexicals, self.datatypes, self.languages, self.hashes)
         self.length = self.common_length()
         memset(&self.last, 0, sizeof(Mint))
 
     cdef Py_ssize_t common_length(self) except -1:
         cdef Column column, first = None
-        for column in (self.ids, self.kinds, self.lexicals, self.datatypes, self.languages, self.hashes):
+        for column in self.columns:
             if column.length < 0:
                 continue
             if first is None:
@@ -184,7 +218,10 @@ cdef class Columns(Rows):
         return 1 if first is None else first.length
 
     cdef bint fill(self, Py_ssize_t limit) except -1:
+        cdef Column column
         self.count = self.frame_bytes = 0
+        for column in self.columns:
+            del column.windows[:len(column.windows) - 1]    # what was packed; the row that comes next is in the last
         while self.row < self.length:
             self.measure_row(self.room_for_one(), self.row)
             if not self.add(limit):
@@ -192,6 +229,12 @@ cdef class Columns(Rows):
         return self.count > 0
 
     cdef int measure_row(self, Mint *mint, Py_ssize_t row) except -1:
+        self.ids.reach(row)
+        self.kinds.reach(row)
+        self.lexicals.reach(row)
+        self.datatypes.reach(row)
+        self.languages.reach(row)
+        self.hashes.reach(row)
         cdef void *lexical = self.lexicals.item(row)
         cdef void *datatype = self.datatypes.item(row)
         cdef void *language = self.languages.item(row)
