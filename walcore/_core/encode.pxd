@@ -36,10 +36,10 @@ cdef enum:
 
 cdef struct Text:               # a str, measured
     const void *data
-    Py_ssize_t length           # code points
-    Py_ssize_t escaped          # bytes between the quotes
-    int unit                    # bytes a code point takes in memory: 1, 2 or 4
-    bint plain                  # ASCII with nothing to escape: can be copied
+    uint32_t length             # code points
+    uint32_t escaped            # bytes between the quotes; above MAX_JSON_BYTES: too many to write
+    unsigned char unit          # bytes a code point takes in memory: 1, 2 or 4
+    unsigned char plain         # ASCII with nothing to escape: can be copied
 
 
 cdef struct Mint:               # a minted value, measured; its LSN is not known yet
@@ -104,15 +104,18 @@ cdef Py_ssize_t escaped_size(const Text *text) noexcept nogil
 
 cdef inline void measure(object string, Text *text) noexcept:
     """Fills `text` from a str, which must outlive it."""
+    cdef Py_ssize_t length = PyUnicode_GET_LENGTH(string)
     text.data = PyUnicode_DATA(string)
-    text.length = PyUnicode_GET_LENGTH(string)
-    text.unit = PyUnicode_KIND(string)
-    if PyUnicode_IS_ASCII(string) and is_plain(<const unsigned char *>text.data, text.length):
+    text.unit = <unsigned char>PyUnicode_KIND(string)
+    text.plain = False
+    text.length = <uint32_t>length
+    if length > MAX_JSON_BYTES:
+        text.escaped = MAX_JSON_BYTES + 1
+    elif PyUnicode_IS_ASCII(string) and is_plain(<const unsigned char *>text.data, length):
         text.plain = True
         text.escaped = text.length
     else:
-        text.plain = False
-        text.escaped = escaped_size(text)
+        text.escaped = <uint32_t>min(escaped_size(text), <Py_ssize_t>MAX_JSON_BYTES + 1)
 
 
 cdef inline int digits(uint64_t value) noexcept nogil:
@@ -129,7 +132,7 @@ cdef inline int int_size(int64_t value) noexcept nogil:
 
 
 cdef inline Py_ssize_t mint_text_size(const Mint *mint) noexcept nogil:
-    return mint.lexical.escaped + mint.datatype.escaped + mint.language.escaped
+    return <Py_ssize_t>mint.lexical.escaped + mint.datatype.escaped + mint.language.escaped
 
 
 cdef inline Py_ssize_t mint_json_size(const Mint *mint, int64_t lsn) noexcept nogil:
