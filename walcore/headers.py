@@ -80,8 +80,11 @@ class PurgeMarker:
     def lists(self, segment: Segment) -> bool:
         """Whether the purge deletes `segment`; a file made or remade since is not listed."""
         plain = segment.name.removesuffix(fmt.SEALED_SUFFIX)
+        # By inode first: a file whose header couldn't be read when it was listed may be readable now.
+        if (segment.name, segment.inode, segment.size) in self.headless:
+            return True
         if segment.header is None:
-            return (segment.name, segment.inode, segment.size) in self.headless
+            return False
         # Sealing keeps header and number: a plain file listed is listed as .gz too, and the other way round.
         key = (segment.header.number, segment.header.crc)
         return (plain, *key) in self.headed or (plain + fmt.SEALED_SUFFIX, *key) in self.headed

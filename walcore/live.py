@@ -199,21 +199,24 @@ class LiveLog:
 
     def __init__(self, config: WalConfig, *, create: bool) -> None:
         self.path = config.directory.absolute()
+        self.forked = False
+        self.closed = False
+        self.core: Writer  # not there while the log is being opened
+        self._closing = threading.RLock()
         self.directory = Directory(self.path, create=create)
         self.lock = DirectoryLock(self.path)
+        # Before the lock is taken: a child forked from now on gives up its copies.
+        lifetime.watch(self)
         try:
             if config.store_uuid is not None:
                 check_store(self.directory, config.store_uuid)
             self.lock.acquire()
             self._open(config)
         except BaseException:
+            lifetime.forget(self)
             self.lock.release()
             self.directory.close()
             raise
-        self.forked = False
-        self.closed = False
-        self._closing = threading.RLock()
-        lifetime.watch(self)
 
     def _open(self, config: WalConfig) -> None:
         self.opening = open_directory(self.directory, config.store_uuid)
@@ -282,8 +285,10 @@ class LiveLog:
 
     def close_at_exit(self) -> None:
         """Drain at the interpreter's end; what waits to be sealed is left to the next opening."""
+        if not hasattr(self, "core"):
+            return
         try:
-            self.sealer.stop()
+            self.sealer.retire()
             self.close()
         except Exception:
             log.exception("%s could not be closed at exit", self.path)
@@ -293,8 +298,9 @@ class LiveLog:
         if self.forked:
             return
         self.forked = True
-        self.core.mark_forked()
-        self.tail.abandon_in_child()
+        if hasattr(self, "core"):
+            self.core.mark_forked()
+            self.tail.abandon_in_child()
         self.lock.abandon_in_child()
         self.directory.close()
 

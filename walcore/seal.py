@@ -164,6 +164,7 @@ class Sealer:
         self._current: Segment | None = None
         self._round = 0
         self._closing = False
+        self._retired = False
         self._thread: threading.Thread | None = None
         self._no_thread = False
         self.sealed = 0
@@ -177,10 +178,11 @@ class Sealer:
             return len(self._segments) + (self._current is not None)
 
     def submit(self, segment: Segment) -> None:
-        """Queue a finished, synced segment.  Never fails."""
+        """Queue a finished, synced segment, unless sealing was retired.  Never fails."""
         with self._changed:
-            self._segments.append(segment)
-            self._wake()
+            if not self._retired:
+                self._segments.append(segment)
+                self._wake()
 
     def notify(self, path: Path) -> None:
         """Queue a call of the listener with `path`, a file just synced.
@@ -209,6 +211,12 @@ class Sealer:
             if threading.current_thread() is not self._thread:
                 self._changed.wait_for(lambda: self._current is None)
         return given_up
+
+    def retire(self) -> None:
+        """`stop` for good: what is left, and what is submitted later, is sealed by the next opening."""
+        with self._changed:
+            self._retired = True
+        self.stop()
 
     def close(self, timeout: float | None = None) -> bool:
         """Finish what waits and end the thread; True once that is done, False when `timeout` seconds ran out first.

@@ -27,8 +27,8 @@ logging.getLogger("walcore").addHandler(logging.NullHandler())
 class Wal:
     """An open log: one writer, any number of threads.  Made by `walcore.open`.
 
-    Every call but the properties raises WalClosedError once the log is closed, closing or inherited by a forked child,
-    and WalFailedError once a write or sync has failed.
+    Once the log is closed, closing or inherited by a forked child, its calls raise WalClosedError, and once a write or
+    sync has failed, WalFailedError; but who waits for what is on disk already returns, and the properties still answer.
     """
 
     def __init__(self, config: WalConfig, *, create: bool = True) -> None:

@@ -409,6 +409,62 @@ def test_a_purge_that_may_have_begun_fails_the_log_and_one_that_has_not_leaves_i
         assert lsns(tmp_path) == [1, 2]
 
 
+def test_a_purge_deletes_what_could_not_be_read_for_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with walcore.open(tmp_path) as wal:
+        wal.log_mint(1, "I", "a")
+        wal.commit()
+        real, hits = os.open, []
+
+        def flaky(path: Any, *arguments: Any, **options: Any) -> int:
+            if str(path).endswith("wal-1.v1") and not hits:
+                hits.append(path)
+                raise PermissionError(errno.EACCES, "for a moment", path)
+            return real(path, *arguments, **options)
+
+        monkeypatch.setattr(os, "open", flaky)
+        wal.purge_all_segments()
+    assert hits
+    assert lsns(tmp_path) == []
+
+
+def test_a_full_disk_met_by_a_sync_of_the_directory_fails_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(fd: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    wal = walcore.open(tmp_path)
+    lsn = wal.log_mint(1, "I", "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", no_room)
+        with pytest.raises(walcore.WalFailedError) as caught:
+            wal.commit(lsn)
+    assert (caught.value.call, caught.value.durable_lsn) == ("fsync", 0)
+    with pytest.raises(walcore.WalFailedError):
+        wal.commit(lsn)
+    with pytest.raises(walcore.WalFailedError):
+        wal.close()
+
+
+def test_a_segment_that_may_not_be_read_keeps_the_log_from_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with walcore.open(tmp_path) as wal:
+        wal.log_mint(1, "I", "a")
+    real = os.open
+
+    def forbidden(path: Any, *arguments: Any, **options: Any) -> int:
+        if str(path).endswith("wal-1.v1"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", forbidden)
+        with pytest.raises(PermissionError, match=r"wal-1\.v1"):
+            walcore.open(tmp_path)
+    walcore.open(tmp_path).close()
+
+
 def test_on_force_is_called_for_each_file_synced_and_never_by_the_writer(tmp_path: Path) -> None:
     paths: list[Path] = []
     threads: set[str] = set()

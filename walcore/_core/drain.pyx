@@ -404,10 +404,12 @@ cdef class Drain:
         return drained
 
     cdef Drained stumble(self, Call call, object error) noexcept:
-        """An exception of the control plane: a full disk can be tried again, anything else fails the log."""
+        """An exception of the control plane: a full disk can be tried again, but for a directory's sync (`call` is fsync),
+        whose names may be lost; anything else fails the log."""
         cdef Waiter *wakes
         cdef Drained drained = BROKEN
-        if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT):
+        full = isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT)
+        if full and getattr(error, "call", "") != "fsync":
             self.full_cause = error
             self.full_errno = 0
             drained = FULL
