@@ -404,8 +404,8 @@ cdef class Drain:
         return drained
 
     cdef Drained stumble(self, Call call, object error) noexcept:
-        """An exception of the control plane: a full disk can be tried again, but for a directory's sync (`call` is fsync),
-        whose names may be lost; anything else fails the log."""
+        """An exception of the control plane: a full disk can be tried again, but for a directory's sync (`call` is
+        fsync), whose names may be lost; anything else fails the log."""
         cdef Waiter *wakes
         cdef Drained drained = BROKEN
         full = isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT)
