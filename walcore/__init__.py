@@ -20,7 +20,11 @@ try:
 except ImportError as _error:
     if not (_error.name or "").startswith("walcore._core"):
         raise
-    _msg = f"walcore's compiled core is missing ({_error.name}); in a checkout of walcore run: pip install -e ."
+    _msg = (
+        f"walcore's compiled core is missing ({_error.name}) in {__path__[0]}.  If that is a checkout, it hides an "
+        "installed walcore from programs run there: run them from another folder, or compile it in place by: "
+        "pip install -e ."
+    )
     raise ImportError(_msg) from _error
 
 from walcore._version import __version__

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from walcore.errors import WalConfigError
 
@@ -32,6 +32,18 @@ class SyncPolicy(StrEnum):
     """`commit` returns when the record is on disk."""
     INTERVAL = "INTERVAL"
     """A sync follows at most `sync_interval` seconds after a record was logged; `commit` doesn't wait for it."""
+
+
+class Settings(TypedDict, total=False):
+    """What `walcore.open` takes beside the directory; the fields of WalConfig."""
+
+    store_uuid: str | uuid.UUID | None
+    sync_policy: SyncPolicy | str
+    sync_interval: float | timedelta
+    max_segment_bytes: int
+    batch_buffer_bytes: int
+    buffer_timeout: float | timedelta | None
+    on_force: Callable[[Path], object] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +102,7 @@ class WalConfig:
 
 
 def _directory(value: Any) -> Path:
-    path = os.fspath(value)
+    path = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(path, str):
         msg = f"directory must be a str or a path of str, not {type(path).__name__}"
         raise TypeError(msg)
@@ -132,7 +144,7 @@ def _seconds(name: str, value: Any, *, positive: bool) -> float:
         raise TypeError(msg)
     if not math.isfinite(value) or value < 0 or (positive and value == 0) or value > MAX_SECONDS:
         low = "above 0" if positive else "0 or more"
-        msg = f"{name} must be {low} and at most {MAX_SECONDS:g} seconds, got {value!r}"
+        msg = f"{name} must be {low} and at most {MAX_SECONDS:.0f} seconds, got {value!r}"
         raise WalConfigError(msg)
     return float(value)
 

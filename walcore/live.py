@@ -244,6 +244,9 @@ class LiveLog:
         if self.forked:
             self.abandon_in_child()
             return
+        if timeout is not None and not timeout >= 0:
+            msg = f"timeout must be 0 or more seconds, or None, got {timeout!r}"
+            raise ValueError(msg)
         deadline = None if timeout is None else time.monotonic() + timeout
         if not self._closing.acquire(timeout=-1 if timeout is None else timeout):
             self._say_timeout("another thread is closing it")

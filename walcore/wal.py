@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from walcore.config import WalConfig
+from walcore.config import Settings, WalConfig
+from walcore.errors import WalClosedError
 from walcore.live import LiveLog
 
 if TYPE_CHECKING:
@@ -34,12 +35,10 @@ class Wal:
     def __init__(self, config: WalConfig, *, create: bool = True) -> None:
         self.config = config
         self._live = LiveLog(config, create=create)
-        core = self._live.core
         # The compiled methods themselves: a Python frame around them would cost as much as they do.
-        self.log_mint = core.log_mint  # type: ignore[method-assign]
-        self.log_mint_many = core.log_mint_many  # type: ignore[method-assign]
-        self.commit = core.commit  # type: ignore[method-assign]
-        self.await_durable = core.await_durable  # type: ignore[method-assign]
+        for name in ("log_mint", "log_mint_many", "commit", "await_durable"):
+            if getattr(type(self), name) is getattr(Wal, name):  # a subclass's own are called as ever
+                setattr(self, name, getattr(self._live.core, name))
 
     # -- logging ------------------------------------------------------------------------------------------------------
 
@@ -162,6 +161,9 @@ class Wal:
         self._live.close(timeout)
 
     def __enter__(self) -> Self:
+        if self.is_closed:
+            msg = f"{self.path} was closed: open it anew"
+            raise WalClosedError(msg)
         return self
 
     def __exit__(
@@ -230,7 +232,7 @@ class Wal:
         state = "forked" if self._live.forked else self._live.core.state
         return (
             f"<walcore.Wal {str(self.path)!r} {self.config.sync_policy.value} {state}, LSN {self.last_lsn}, "
-            f"durable {self.durable_lsn}>"
+            f"written {self.written_lsn}, durable {self.durable_lsn}>"
         )
 
     def __reduce__(self) -> Any:
@@ -239,7 +241,7 @@ class Wal:
 
 
 def open(  # noqa: A001 - the word that everybody looks for
-    directory: str | os.PathLike[str] | WalConfig, *, create: bool = True, **settings: Any
+    directory: str | os.PathLike[str] | WalConfig, *, create: bool = True, **settings: Unpack[Settings]
 ) -> Wal:
     """Open the log in `directory`, repairing what a crash left, and become its only writer.
 

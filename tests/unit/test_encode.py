@@ -77,6 +77,7 @@ def test_a_value_out_of_range_is_named(arguments: tuple[Any, ...], field: str) -
         (("1", "I", "x"), "id"),
         ((1.0, "I", "x"), "id"),
         ((None, "I", "x"), "id"),
+        ((True, "I", "x"), "id"),
         ((1, 2, "x"), "kind"),
         ((1, "I", b"x"), "lexical"),
         ((1, "L", "x", None), "datatype"),

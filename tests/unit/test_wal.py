@@ -99,10 +99,32 @@ def test_the_store_is_taken_from_the_directory_and_another_one_refused(tmp_path:
 def test_the_repr_tells_path_policy_lsns_and_state(tmp_path: Path) -> None:
     with walcore.open(tmp_path, sync_policy="INTERVAL") as wal:
         wal.log_mint(1, "I", "urn:x")
-        for word in (str(tmp_path), "INTERVAL", "LSN 1", "durable 0", "open"):
+        for word in (str(tmp_path), "INTERVAL", "LSN 1", "written ", "durable 0", "open"):
             assert word in repr(wal)
     assert "closed" in repr(wal)
     assert "durable 1" in repr(wal)
+
+
+def test_a_subclass_may_log_in_its_own_way(tmp_path: Path) -> None:
+    class Loud(walcore.Wal):
+        def log_mint(self, *arguments: Any, **options: Any) -> int:
+            return super().log_mint(*arguments, **options) * 100
+
+    with Loud(WalConfig(tmp_path)) as wal:
+        assert wal.log_mint(1, "I", "x") == 100
+        assert wal.commit() == 1
+    with pytest.raises(WalClosedError, match="anew"):
+        wal.__enter__()
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan")])
+def test_close_refuses_a_timeout_below_zero_and_stays_open(tmp_path: Path, timeout: float) -> None:
+    with walcore.open(tmp_path) as wal:
+        with pytest.raises(ValueError, match="timeout"):
+            wal.close(timeout)
+        with pytest.raises(TypeError):
+            wal.close("1")  # type: ignore[arg-type]
+        wal.log_mint(1, "I", "x")
 
 
 def test_a_handle_can_be_neither_pickled_nor_copied(tmp_path: Path) -> None:
@@ -220,7 +242,7 @@ def test_integer_columns_may_be_arrays(tmp_path: Path) -> None:
         for dtype in ("int32", "int64", "int16", "uint8", "object"):
             wal.log_mint_many(numpy.array([1, 2, 3], dtype=dtype), "I", ["a", "b", "c"])
         wal.log_mint_many(numpy.arange(6, dtype="int64")[::2], "I", ["a", "b", "c"], hashes=numpy.int32(4))
-        with pytest.raises(walcore.InvalidRecordError, match=r"row 1: ids .*2147483648"):
+        with pytest.raises(walcore.InvalidRecordError, match=r"row 1: id .*2147483648"):
             wal.log_mint_many(numpy.array([1, 2**31]), "I", "x")
     assert [r.id for r in walcore.read(tmp_path)] == [1, 2, 3] * 5 + [0, 2, 4]
 

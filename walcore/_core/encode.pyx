@@ -99,6 +99,8 @@ cdef char *put_escaped(char *at, const Text *text) noexcept nogil:
 cdef int take_odd_int32(object value, str field, int32_t *result) except -1:
     cdef int overflow = 0
     cdef long long number
+    if isinstance(value, bool):
+        raise TypeError(f"{field} must be an int, not bool")
     if not isinstance(value, int):
         try:
             value = to_index(value)

@@ -5,7 +5,7 @@ from typing_extensions import disjoint_base
 
 @disjoint_base
 class Column:
-    def __new__(cls, name: str, values: Any, scalar: type) -> Self: ...
+    def __new__(cls, name: str, field: str, values: Any, scalar: type) -> Self: ...
 
 @disjoint_base
 class Rows:

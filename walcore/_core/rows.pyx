@@ -45,6 +45,7 @@ cdef class Column:
     """One argument of log_mint_many: a value for every row, or one for all."""
 
     cdef str name
+    cdef str field              # what one of its values is called
     cdef ColumnForm form
     cdef object values
     cdef list windows           # tuples of the objects of the slice being measured: what holds them meanwhile
@@ -57,8 +58,9 @@ cdef class Column:
     cdef Py_buffer view
     cdef bint has_view
 
-    def __cinit__(self, str name, values, scalar):
+    def __cinit__(self, str name, str field, values, scalar):
         self.name = name
+        self.field = field
         self.values = values
         self.one = <void *>values
         self.items = &self.one
@@ -138,10 +140,10 @@ cdef class Column:
         elif self.form == INT64_ARRAY:
             value = (<int64_t *>self.view.buf)[row]
             if not -2147483648 <= value <= 2147483647:
-                take_int32(value, self.name, result)
+                take_int32(value, self.field, result)
             result[0] = <int32_t>value
         else:
-            take_int32(<object>self.item(row), self.name, result)
+            take_int32(<object>self.item(row), self.field, result)
         return 0
 
 
@@ -195,12 +197,12 @@ cdef class Columns(Rows):
     cdef void *last_language
 
     def __init__(self, ids, kinds, lexicals, datatypes, languages, hashes):
-        self.ids = Column("ids", ids, int)
-        self.kinds = Column("kinds", kinds, str)
-        self.lexicals = Column("lexicals", lexicals, str)
-        self.datatypes = Column("datatypes", datatypes, str)
-        self.languages = Column("languages", languages, str)
-        self.hashes = Column("hashes", hashes, int)
+        self.ids = Column("ids", "id", ids, int)
+        self.kinds = Column("kinds", "kind", kinds, str)
+        self.lexicals = Column("lexicals", "lexical", lexicals, str)
+        self.datatypes = Column("datatypes", "datatype", datatypes, str)
+        self.languages = Column("languages", "language", languages, str)
+        self.hashes = Column("hashes", "hash", hashes, int)
         self.columns = (self.ids, self.kinds, self.lexicals, self.datatypes, self.languages, self.hashes)
         self.length = self.common_length()
         memset(&self.last, 0, sizeof(Mint))
@@ -268,7 +270,11 @@ cdef class Records(Rows):
     cdef object waiting         # the item that began the next slice by not fitting this one
 
     def __init__(self, items):
-        self.items = iter(items)
+        try:
+            self.items = iter(items)
+        except TypeError:
+            raise TypeError(f"log_mint_many takes columns, or an iterable of records or tuples, "
+                            f"not {type(items).__name__}") from None
 
     cdef bint fill(self, Py_ssize_t limit) except -1:
         cdef object item

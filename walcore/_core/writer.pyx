@@ -47,6 +47,7 @@ cdef class Writer(GroupCommit):
     # --- producers ---------------------------------------------------------------------------------------------------
 
     def log_mint(self, id, kind, lexical, datatype="", language="", hash=0):
+        """Logs one minted value and returns its LSN; `help(walcore.Wal.log_mint)` has the whole of it."""
         cdef Mint mint
         cdef int64_t lsn
         cdef Py_ssize_t size
@@ -70,6 +71,7 @@ cdef class Writer(GroupCommit):
         return lsn
 
     def log_mint_many(self, ids, kinds=None, lexicals=None, datatypes="", languages="", hashes=0):
+        """Logs many values and returns the first and the last LSN; see `help(walcore.Wal.log_mint_many)`."""
         cdef Rows rows
         cdef int64_t first = 0, last = 0
         if self.loop == NOT_STARTED or self.forked:
@@ -267,7 +269,8 @@ cdef class Writer(GroupCommit):
     # --- waiting -----------------------------------------------------------------------------------------------------
 
     def commit(self, lsn=None):
-        """Waits until `lsn` (None: all that was logged so far) is on disk, but under INTERVAL; returns durable_lsn."""
+        """Waits until `lsn` (None: all that was logged so far) is on disk, except under INTERVAL; returns durable_lsn.
+        See `help(walcore.Wal.commit)`."""
         cdef int64_t target
         self.refuse_in_child()
         target = self.peek(&self.next_lsn) - 1 if lsn is None else self.take_lsn(lsn)
@@ -278,7 +281,8 @@ cdef class Writer(GroupCommit):
         return self.peek(&self.durable_lsn)
 
     def await_durable(self, lsn, timeout=None):
-        """Waits until `lsn` is on disk, for at most `timeout` seconds (None: for ever)."""
+        """Waits until `lsn` is on disk, for at most `timeout` seconds (None: for ever).
+        See `help(walcore.Wal.await_durable)`."""
         self.refuse_in_child()
         self.wait(SYNCED, self.take_lsn(lsn), deadline_of(timeout), False)
 
