@@ -1,9 +1,9 @@
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import Any, Self, final
 
 from typing_extensions import disjoint_base
 
-@disjoint_base
+@final
 class Column:
     def __new__(cls, name: str, field: str, values: Any, scalar: type) -> Self: ...
 
@@ -11,7 +11,7 @@ class Column:
 class Rows:
     def __new__(cls, *args: Any) -> Self: ...
 
-@disjoint_base
+@final
 class Columns(Rows):
     def __init__(
         self,
@@ -23,6 +23,6 @@ class Columns(Rows):
         hashes: Sequence[int] | int,
     ) -> None: ...
 
-@disjoint_base
+@final
 class Records(Rows):
     def __init__(self, items: Iterable[Any]) -> None: ...
