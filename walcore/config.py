@@ -69,7 +69,7 @@ class WalConfig:
     buffer_timeout: float | None = None
     """Seconds that a producer waits for room in the buffer; None waits for ever."""
     on_force: Callable[[Path], object] | None = None
-    """Called with the path of each file synced, in order, on the sealer's thread."""
+    """Called with the path of each file synced, in order, on the sealer's thread; it must not wait for the log."""
 
     def __init__(
         self,

@@ -30,6 +30,8 @@ from walcore.state import State, write_state
 from walcore.stats import Stats
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from walcore.config import WalConfig
     from walcore.opening import Opening
     from walcore.segments import NewSegment, PurgeMarker
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("walcore")
 
 _NANOSECONDS: Final = 1_000_000_000
+# Thirty years, in seconds: as good as for ever, and no number that a lock refuses.
+_LONG: Final = 1e9
 # Seconds since 1970 have ten digits until 2286; only the size of a header is reckoned from this.
 _TEN_DIGITS: Final = 1_000_000_000
 
@@ -61,12 +65,8 @@ class Tail:
     def start_loop(self) -> None:
         """Start the writer loop's thread.  Raises RuntimeError where none may start."""
         thread = threading.Thread(target=self.core.run, name="walcore-writer", daemon=True)
+        thread.start()
         self.writer_thread = thread
-        try:
-            thread.start()
-        except RuntimeError:
-            self.writer_thread = None
-            raise
 
     def begin(self, number: int, first_id: int, last_lsn: int) -> tuple[int, int]:
         """Make the next segment, then finish the one before, which was synced up to `last_lsn`.
@@ -99,7 +99,10 @@ class Tail:
             self._marker = purging.mark(self.directory, next_lsn, self.store)
         except BaseException as exc:
             # A failed sync of the directory leaves open whether the marker is in force.
-            exc.in_doubt = getattr(exc, "call", "") == "fsync"  # type: ignore[attr-defined]
+            # So does what is no failed call, such as a signal's exception.
+            exc.in_doubt = (  # type: ignore[attr-defined]
+                not isinstance(exc, OSError) or getattr(exc, "call", "") == "fsync"
+            )
             for segment in given_up:
                 self.sealer.submit(segment)
             raise
@@ -128,7 +131,7 @@ class Tail:
     def failed(self, call: str, cause: BaseException, durable_lsn: int) -> WalFailedError:
         """The exception for a log that failed for good."""
         call = getattr(cause, "call", call)
-        path = str(getattr(cause, "filename", None) or (self.current.path if self.current else self.directory.path))
+        path = str(getattr(cause, "filename", None) or self._path())
         if isinstance(cause, OSError) and not cause.strerror:
             cause = OSError(cause.errno, os.strerror(cause.errno or 0), path)
         why = getattr(cause, "strerror", None) or cause
@@ -142,7 +145,7 @@ class Tail:
 
     def full(self, cause: OSError) -> WalFullError:
         """The exception for a full disk."""
-        path = str(cause.filename or (self.current.path if self.current else self.directory.path))
+        path = str(cause.filename or self._path())
         why = os.strerror(cause.errno or 0)
         msg = f"no room to write {path}: {why}.  What has an LSN stays logged; free some room and call again"
         error = WalFullError(msg)
@@ -165,6 +168,11 @@ class Tail:
             os.close(self.current.fd)
             self.current = None
 
+    def _path(self) -> Path:
+        """The file being written, else the folder."""
+        current = self.current  # the loop may be finishing it
+        return current.path if current else self.directory.path
+
     def _finish_current(self, last_lsn: int) -> None:
         self.synced()
         with self._telling:
@@ -177,7 +185,9 @@ class Tail:
     def _settle(self, current: NewSegment, last_lsn: int) -> int:
         """Close a synced file; what the state file should say of it is kept.  Returns its size in bytes."""
         size = os.fstat(current.fd).st_size
-        os.close(current.fd)
+        # It was synced: what closing may still complain of is nothing that could be lost or done again.
+        with suppress(OSError):
+            os.close(current.fd)
         header = current.header
         self._state = replace(
             self._state, last_lsn=last_lsn, number=header.number, header_crc=header.crc, size=size, clean=False
@@ -244,11 +254,8 @@ class LiveLog:
         if self.forked:
             self.abandon_in_child()
             return
-        if timeout is not None and not timeout >= 0:
-            msg = f"timeout must be 0 or more seconds, or None, got {timeout!r}"
-            raise ValueError(msg)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if not self._closing.acquire(timeout=-1 if timeout is None else timeout):
+        deadline = _deadline(timeout)
+        if not self._closing.acquire(timeout=-1 if deadline is None else _left(deadline) or 0):
             self._say_timeout("another thread is closing it")
         try:
             if not self.closed:
@@ -257,30 +264,34 @@ class LiveLog:
             self._closing.release()
 
     def _close(self, deadline: float | None) -> None:
-        self.core.begin_close()
-        try:
-            with suppress(WalFailedError):  # it is closed all the same, and raised at the end
-                self.core.drain_all(_left(deadline))
-        except WalTimeoutError:
-            self._say_timeout(f"LSN {self.core.durable_lsn + 1} to {self.core.last_lsn} are not on disk")
-        self.core.end_loop()
-        thread = self.tail.writer_thread
-        if thread and thread is not threading.current_thread():
-            thread.join(_left(deadline))
-            if thread.is_alive():
-                self._say_timeout("the writer is still at work")
-        if not self.sealer.close(_left(deadline)):
-            self._say_timeout(f"{self.sealer.backlog} segments are not sealed")
-        # Asked here, not of the drain: a purge can fail with every record on disk.
+        if self.core.state != "closed":  # else an earlier close was interrupted behind that point
+            self._finish(deadline)
         failure = self.core.failure()
-        self.tail.close(self.core.last_lsn, clean=failure is None)
-        self.core.end_close()
         lifetime.forget(self)
         self.lock.release()
         self.directory.close()
         self.closed = True
         if failure:
             raise failure
+
+    def _finish(self, deadline: float | None) -> None:
+        self.core.begin_close()
+        try:
+            with suppress(WalFailedError):  # it is closed all the same, and raised at the end
+                self.core.drain_all(_left(deadline))
+        except WalTimeoutError:
+            self._say_timeout(f"LSN {self.core.durable_lsn + 1} to {self.core.last_lsn} are not on disk")
+        try:
+            self.core.end_loop(_left(deadline))
+        except WalTimeoutError:
+            self._say_timeout("the writer is still at work")
+        if not self.sealer.close(_left(deadline)):
+            self._say_timeout(f"{self.sealer.backlog} segments are not sealed")
+        # The core is asked, not the drain: a purge can fail with every record on disk.
+        self.tail.close(self.core.last_lsn, clean=self.core.failure() is None)
+        self.core.end_close()
+        if self.tail.writer_thread:
+            self.tail.writer_thread.join(1)  # it has left the loop; only its last lines are left
 
     def _say_timeout(self, what: str) -> None:
         msg = f"{self.path} was not closed in time: {what}; it keeps its lock, call close again"
@@ -330,6 +341,18 @@ class LiveLog:
             sealed=self.sealer.sealed,
             seal_failures=tuple(f"{failure.segment}: {failure.reason}" for failure in self.sealer.failures),
         )
+
+
+def _deadline(timeout: float | None) -> float | None:
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        msg = f"timeout must be a number of seconds or None, not {type(timeout).__name__}"
+        raise TypeError(msg)
+    if not timeout >= 0:
+        msg = f"timeout must be 0 or more seconds, got {timeout}"
+        raise ValueError(msg)
+    return time.monotonic() + min(timeout, _LONG)
 
 
 def _left(deadline: float | None) -> float | None:

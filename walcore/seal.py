@@ -149,7 +149,8 @@ class Sealer:
     The thread is started when first needed.  Where none may be started nothing is sealed, and the listener is called by
     `close`.  It waits without polling.
 
-    State, all under `_changed`: `_segments` and `_forced` are what waits, `_current` is what is being sealed; `_round`
+    State, all under `_lock` (taken itself, not through `_changed`: a signal's exception can't come between its taking
+    and the block that gives it back): `_segments` and `_forced` are what waits, `_current` is what is being sealed; `_round`
     rises with every `stop`, and a seal of an earlier round gives up; `_closing` ends the thread once nothing waits.
     Submitters, `stop` and `close` wake the thread; the thread wakes `stop` when it gets idle.  The lock is reentrant: a
     signal handler that logs may run while this very thread holds it.
@@ -158,7 +159,8 @@ class Sealer:
     def __init__(self, directory: Directory, *, on_force: Callable[[Path], object] | None = None) -> None:
         self._directory = directory
         self._on_force = on_force
-        self._changed = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._segments: deque[Segment] = deque()
         self._forced: deque[Path] = deque()
         self._current: Segment | None = None
@@ -174,12 +176,12 @@ class Sealer:
     @property
     def backlog(self) -> int:
         """How many segments wait to be sealed, the one being sealed included."""
-        with self._changed:
+        with self._lock:
             return len(self._segments) + (self._current is not None)
 
     def submit(self, segment: Segment) -> None:
         """Queue a finished, synced segment, unless sealing was retired.  Never fails."""
-        with self._changed:
+        with self._lock:
             if not self._retired:
                 self._segments.append(segment)
                 self._wake()
@@ -191,7 +193,7 @@ class Sealer:
         """
         if self._on_force is None:
             return
-        with self._changed:
+        with self._lock:
             if not self._forced or self._forced[-1] != path:
                 self._forced.append(path)
                 self._wake()
@@ -204,7 +206,7 @@ class Sealer:
         Returns:
             What was given up, to be submitted again if it is not deleted after all.
         """
-        with self._changed:
+        with self._lock:
             given_up = ([self._current] if self._current else []) + list(self._segments)
             self._segments.clear()
             self._round += 1
@@ -214,7 +216,7 @@ class Sealer:
 
     def retire(self) -> None:
         """`stop` for good: what is left, and what is submitted later, is sealed by the next opening."""
-        with self._changed:
+        with self._lock:
             self._retired = True
         self.stop()
 
@@ -223,7 +225,7 @@ class Sealer:
 
         May be called again.
         """
-        with self._changed:
+        with self._lock:
             self._closing = True
             self._changed.notify_all()
             thread = self._thread
@@ -250,7 +252,7 @@ class Sealer:
 
     def _run(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
                 self._changed.wait_for(lambda: self._segments or self._forced or self._closing)
                 if not self._segments and not self._forced:
                     return
@@ -263,7 +265,7 @@ class Sealer:
                 else:
                     self._seal(segment, started)
             finally:
-                with self._changed:
+                with self._lock:
                     self._current = None
                     self._changed.notify_all()
 
@@ -287,7 +289,7 @@ class Sealer:
 
     def _call_listener(self) -> None:
         while self._on_force is not None:
-            with self._changed:
+            with self._lock:
                 if not self._forced:
                     return
                 path = self._forced.popleft()

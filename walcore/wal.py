@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
-import threading
 import warnings
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -178,7 +178,7 @@ class Wal:
         warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
         # Whatever thread the collector runs in may be one that closing waits for.
         try:
-            threading.Thread(target=live.close_at_exit, name="walcore-closer").start()
+            _thread.start_new_thread(live.close_at_exit, ())
         except RuntimeError:
             live.close_at_exit()
 

@@ -3,8 +3,8 @@
 from libc.stdint cimport int32_t, int64_t
 
 from walcore._core.buffer cimport Half
-from walcore._core.platform cimport pthread_mutex_t, walcore_wake
-from walcore._core.waiters cimport Need, Outcome, Queue, Waiter
+from walcore._core.platform cimport pthread_mutex_t, pthread_t, walcore_wake
+from walcore._core.waiters cimport FINISHED, PURGED, SYNCED, WRITTEN, Need, Outcome, Queue, Waiter
 
 
 cdef enum State:
@@ -49,6 +49,17 @@ cdef enum:
     FOR_EVER = -1
 
 
+cdef inline int wants(Need need) noexcept nogil:
+    """What the loop has to do for somebody who waits."""
+    if need == SYNCED:
+        return WANT_SYNC
+    if need == WRITTEN:
+        return WANT_WRITE
+    if need == FINISHED:
+        return WANT_FINISH
+    return WANT_PURGE if need == PURGED else 0
+
+
 cdef class Drain:
     cdef pthread_mutex_t mutex
     cdef bytearray first_bytes, second_bytes
@@ -61,9 +72,12 @@ cdef class Drain:
     cdef Loop loop
     cdef bint forked
     cdef bint lead
+    cdef bint lead_known        # by `lead_thread`; not while the lead is on its way to the next
+    cdef pthread_t lead_thread
     cdef bint loop_leads
     cdef bint loop_exits
     cdef bint loop_posted
+    cdef bint loop_runs
     cdef bint gate              # a purge is on: nobody packs
     cdef int wanted
     cdef walcore_wake loop_wake
@@ -87,6 +101,7 @@ cdef class Drain:
     cdef int64_t finish_target
     cdef int64_t purges_due
     cdef int64_t purges_done
+    cdef int64_t purges_refused
 
     cdef int fd
     cdef int64_t file_size
@@ -127,6 +142,8 @@ cdef class Drain:
     cdef Waiter *release(self, Waiter *chain, Waiter *waiter, Outcome outcome) noexcept nogil
     cdef Waiter *release_reached(self, Waiter *chain) noexcept nogil
     cdef Waiter *release_everybody(self, Outcome outcome) noexcept nogil
+    cdef void take_lead(self) noexcept nogil
+    cdef bint leads_itself(self) noexcept nogil
     cdef Waiter *hand_over(self) noexcept nogil
     cdef void end_lead(self) noexcept
     cdef Drained drain(self, bint everything, bint sync, bint begins) noexcept

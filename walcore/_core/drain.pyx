@@ -29,12 +29,12 @@ from walcore._core.buffer cimport (
     Half, SegmentStart, half_clear, half_content, half_empty, half_free, half_init, half_whole_frames, large_finish,
 )
 from walcore._core.platform cimport (
-    pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, pwrite,
-    walcore_begin_writeback, walcore_has_name, walcore_now, walcore_sync_data, walcore_wake_destroy, walcore_wake_init,
-    walcore_wake_post,
+    pthread_equal, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, pthread_self,
+    pwrite, walcore_begin_writeback, walcore_has_name, walcore_now, walcore_sync_data, walcore_wake_destroy,
+    walcore_wake_init, walcore_wake_post,
 )
 from walcore._core.waiters cimport (
-    DISK_FULL, FINISHED, LEADS, LOOK, PURGED, REFUSED, SYNCED, WRITTEN, post_all, unlink_waiter,
+    DISK_FULL, FINISHED, LEADS, LOOK, LOOP_ENDED, PURGED, SYNCED, WRITTEN, post_all, unlink_waiter,
 )
 
 
@@ -113,7 +113,9 @@ cdef class Drain:
             return self.written_lsn >= target
         if need == FINISHED:
             return self.segments_finished >= target
-        return self.purges_done >= target
+        if need == PURGED:
+            return self.purges_done >= target
+        return self.loop != RUNNING
 
     cdef inline void give_back(self, Waiter *waiter) noexcept nogil:
         waiter.next = self.spare
@@ -167,20 +169,32 @@ cdef class Drain:
             self.loop_posted = True
             walcore_wake_post(&self.loop_wake)
 
+    cdef void take_lead(self) noexcept nogil:
+        self.lead = True
+        self.lead_known = True
+        self.lead_thread = pthread_self()
+
+    cdef bint leads_itself(self) noexcept nogil:
+        """Whether this very thread leads: a finalizer or signal handler that ran in it must not wait for it."""
+        return self.lead and self.lead_known and pthread_equal(self.lead_thread, pthread_self())
+
     cdef Waiter *hand_over(self) noexcept nogil:
         """Mutex and lead held: passes the lead to the loop if the control plane is needed, else to the first who may
         lead, else to the loop if it is wanted.  Returns whom to post."""
         cdef Waiter *waiter = self.waiters.head
         cdef bint has_loop = self.loop != UNAVAILABLE and self.loop != ENDED
+        cdef bint waited_for = False
+        self.lead_known = False
         if self.state == FAILED:
             self.lead = False
             return NULL
         if not (has_loop and self.wanted & CONTROL_WORK):
             while waiter != NULL and has_loop and not waiter.may_lead:
+                waited_for = waited_for or waiter.need != LOOP_ENDED
                 waiter = waiter.next
             if waiter != NULL:
                 return self.release(NULL, waiter, LEADS)
-        if self.waiters.head != NULL:
+        if waited_for:
             self.want(WANT_SYNC)
         if has_loop and self.wanted:
             self.loop_leads = True
@@ -216,8 +230,6 @@ cdef class Drain:
             drained = self.begin_segment()
             if drained != DONE:
                 break
-        if self.listens:
-            self.tell_synced()
         return drained
 
     cdef Drained write_and_sync(self, bint everything, bint sync) noexcept nogil:
@@ -389,7 +401,9 @@ cdef class Drain:
         finish_target = self.finish_target
         waiter = self.waiters.head
         while waiter != NULL:
-            what |= WANT_WRITE if waiter.need == WRITTEN else WANT_SYNC
+            what |= wants(waiter.need)
+            if waiter.need == FINISHED and waiter.target > finish_target:
+                finish_target = waiter.target
             waiter = waiter.next
         if self.state == FAILED:
             what = 0
@@ -401,6 +415,8 @@ cdef class Drain:
             if what & WANT_FINISH and drained == DONE:
                 drained = self.finish_segment(finish_target)
         self.end_lead()
+        if self.listens:
+            self.tell_synced()
         return drained
 
     cdef Drained stumble(self, Call call, object error) noexcept:
@@ -453,11 +469,11 @@ cdef class Drain:
         """Finishes the file being written, unless the segment that was to be finished already is."""
         cdef Waiter *wakes
         if self.fd >= 0 and self.segments_begun <= target:
+            self.fd = -1        # whatever comes of it, the number may be another file's from here on
             try:
                 self.control.finish(self.written_lsn)
             except BaseException as error:
                 return self.stumble(CALL_FINISH, error)
-            self.fd = -1
         pthread_mutex_lock(&self.mutex)
         if self.fd < 0:
             self.segments_finished = self.segments_begun
@@ -522,11 +538,12 @@ cdef class Drain:
         self.purge_refusal = error
         pthread_mutex_lock(&self.mutex)
         self.gate = False
+        self.purges_refused = upto
         waiter = self.waiters.head
         while waiter != NULL:
             following = waiter.next
             if waiter.need == PURGED and waiter.target <= upto:
-                wakes = self.release(wakes, waiter, REFUSED)
+                wakes = self.release(wakes, waiter, LOOK)
             waiter = following
         self.wake_room()
         pthread_mutex_unlock(&self.mutex)

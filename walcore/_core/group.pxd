@@ -2,16 +2,19 @@
 
 from libc.stdint cimport int64_t
 
-from walcore._core.drain cimport Drain
-from walcore._core.waiters cimport REFUSED, Need, Outcome, Waiter
+from walcore._core.drain cimport Drain, Loop
+from walcore._core.waiters cimport DISK_FULL, Need, Outcome, Waiter
 
 
 cdef class GroupCommit(Drain):
     cdef int wait(self, Need need, int64_t target, int64_t deadline, bint closes) except -1
     cdef bint may_lead(self, Need need, int64_t deadline) noexcept nogil
-    cdef Outcome lead_for(self, Need need) except? REFUSED
-    cdef Outcome queue_up(self, Need need, int64_t target, int64_t deadline) except? REFUSED
-    cdef Waiter *take_waiter(self) except NULL
+    cdef Outcome lead_for(self, Need need, bint syncs) except? DISK_FULL
+    cdef Outcome queue_up(self, Need need, int64_t target, int64_t deadline) except? DISK_FULL
+    cdef Waiter *take_waiter(self) noexcept nogil
+    cdef int add_waiter(self) except -1
+    cdef int refuse_leader(self) except -1
+    cdef void give_up_loop(self, Loop loop) noexcept
     cdef int ready(self) except -1
     cdef int do_loop_work(self) except -1
     cdef int refuse_in_child(self) except -1

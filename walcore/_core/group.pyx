@@ -12,17 +12,17 @@ from libc.stdlib cimport calloc
 
 from walcore._core.drain cimport (
     CLOSED, CLOSING, CONTROL_WORK, ENDED, FAILED, FOR_EVER, FULL, NOT_STARTED, OPEN, RUNNING, UNAVAILABLE, WANT_SYNC,
-    WANT_WRITE, Drained, State,
+    WANT_WRITE, Drained, State, wants,
 )
 from walcore._core.platform cimport (
     WALCORE_WAKE_INTERRUPTED, WALCORE_WAKE_POSTED, WALCORE_WAKE_TIMED_OUT, pthread_mutex_lock, pthread_mutex_unlock,
     walcore_now, walcore_wake_init, walcore_wake_reset, walcore_wake_wait,
 )
 from walcore._core.waiters cimport (
-    DISK_FULL, LEADS, LOOK, NOTHING, REFUSED, SYNCED, WRITTEN, append_waiter, post_all, unlink_waiter,
+    DISK_FULL, LEADS, LOOK, LOOP_ENDED, NOTHING, PURGED, SYNCED, WRITTEN, append_waiter, post_all, unlink_waiter,
 )
 
-from walcore.errors import WalClosedError, WalTimeoutError
+from walcore.errors import WalClosedError, WalError, WalTimeoutError
 
 
 cdef class GroupCommit(Drain):
@@ -32,28 +32,34 @@ cdef class GroupCommit(Drain):
         """Returns when `target` is reached; leads if it may.  Who waits with a deadline never leads while there is a
         loop, and nobody but the loop takes the steps that need the control plane."""
         cdef bint queued = closes
+        cdef bint syncs
         cdef Outcome outcome
         pthread_mutex_lock(&self.mutex)
         while not self.reached(need, target):
-            if self.state == FAILED or self.state == CLOSED or (self.state == CLOSING and not queued):
+            if need == PURGED and self.purges_refused >= target:
+                pthread_mutex_unlock(&self.mutex)
+                raise self.purge_refusal
+            if need != LOOP_ENDED and (
+                    self.state == FAILED or self.state == CLOSED or (self.state == CLOSING and not queued)):
                 pthread_mutex_unlock(&self.mutex)
                 self.refuse()
+            queued = True
             if not self.lead and self.may_lead(need, deadline):
-                self.lead = True
                 outcome = LEADS
+            elif self.spare == NULL:
+                self.add_waiter()       # lets the mutex go: what was looked at has to be looked at again
+                continue
             else:
-                queued = True
                 outcome = self.queue_up(need, target, deadline)     # releases the mutex when it raises
             if outcome == LEADS:
+                self.take_lead()
+                syncs = need == SYNCED or self.wanted & WANT_SYNC
                 pthread_mutex_unlock(&self.mutex)
-                outcome = self.lead_for(need)
+                outcome = self.lead_for(need, syncs)
                 pthread_mutex_lock(&self.mutex)
             if outcome == DISK_FULL:
                 pthread_mutex_unlock(&self.mutex)
                 raise self.full_error()
-            if outcome == REFUSED:
-                pthread_mutex_unlock(&self.mutex)
-                raise self.purge_refusal
         pthread_mutex_unlock(&self.mutex)
         return 0
 
@@ -62,30 +68,34 @@ cdef class GroupCommit(Drain):
             return True
         return deadline == FOR_EVER and (need == SYNCED or need == WRITTEN) and not self.wanted & CONTROL_WORK
 
-    cdef Outcome lead_for(self, Need need) except? REFUSED:
+    cdef Outcome lead_for(self, Need need, bint syncs) except? DISK_FULL:
         """Drains with the lead held, for a caller that waits for `need`."""
         cdef Drained drained
         if self.loop == UNAVAILABLE or self.loop == ENDED:
             drained = self.serve(WANT_SYNC if need != WRITTEN else WANT_WRITE)
         else:
-            drained = self.drain(True, need == SYNCED, False)
+            drained = self.drain(True, syncs, False)
             self.end_lead()
+            if self.listens:
+                self.control.synced()
         return DISK_FULL if drained == FULL else LOOK
 
-    cdef Outcome queue_up(self, Need need, int64_t target, int64_t deadline) except? REFUSED:
+    cdef Outcome queue_up(self, Need need, int64_t target, int64_t deadline) except? DISK_FULL:
         """Waits in the queue once.  Mutex held at entry and when it returns, released when it raises."""
-        cdef Waiter *waiter = self.take_waiter()
+        cdef Waiter *waiter
         cdef Waiter *wakes = NULL
         cdef Outcome outcome
         cdef int64_t durable
         cdef int woken
+        self.refuse_leader()
+        waiter = self.take_waiter()
         waiter.need = need
         waiter.target = target
         waiter.may_lead = self.may_lead(need, deadline) or (deadline == FOR_EVER and need <= WRITTEN)
         waiter.outcome = NOTHING
         append_waiter(&self.waiters, waiter)
         if not self.lead:
-            self.want(WANT_SYNC if need == SYNCED else WANT_WRITE)
+            self.want(wants(need))
             self.tell_loop()
         pthread_mutex_unlock(&self.mutex)
         with nogil:
@@ -110,6 +120,7 @@ cdef class GroupCommit(Drain):
         post_all(wakes)
         if woken == WALCORE_WAKE_INTERRUPTED:
             PyErr_CheckSignals()
+            self.refuse_in_child()      # a signal handler may have forked
         pthread_mutex_lock(&self.mutex)
         if woken == WALCORE_WAKE_TIMED_OUT and not self.reached(need, target) and self.state != FAILED:
             durable = self.durable_lsn
@@ -118,13 +129,16 @@ cdef class GroupCommit(Drain):
                                   f"the rest stays logged", durable_lsn=durable)
         return outcome if outcome != NOTHING else LOOK
 
-    cdef Waiter *take_waiter(self) except NULL:
-        """Mutex held at entry and when it returns, released when it raises."""
+    cdef inline Waiter *take_waiter(self) noexcept nogil:
+        """One of those that add_waiter made."""
         cdef Waiter *waiter = self.spare
-        if waiter != NULL:
-            self.spare = waiter.next
-            walcore_wake_reset(&waiter.wake)
-            return waiter
+        self.spare = waiter.next
+        walcore_wake_reset(&waiter.wake)
+        return waiter
+
+    cdef int add_waiter(self) except -1:
+        """Mutex held at entry and when it returns, let go in between; released when it raises."""
+        cdef Waiter *waiter
         pthread_mutex_unlock(&self.mutex)
         waiter = <Waiter *>calloc(1, sizeof(Waiter))
         if waiter == NULL:
@@ -133,7 +147,16 @@ cdef class GroupCommit(Drain):
         pthread_mutex_lock(&self.mutex)
         waiter.sibling = self.all_waiters
         self.all_waiters = waiter
-        return waiter
+        self.give_back(waiter)
+        return 0
+
+    cdef int refuse_leader(self) except -1:
+        """Mutex held; released when it raises."""
+        if self.leads_itself():
+            pthread_mutex_unlock(&self.mutex)
+            raise WalError("this thread is writing the log, so a finalizer or signal handler that ran in it can't wait "
+                           "for it; what has an LSN stays logged")
+        return 0
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -141,7 +164,13 @@ cdef class GroupCommit(Drain):
         """The writer loop: returns when `end_loop` asked for it and nothing is wanted."""
         cdef bint due
         cdef int64_t deadline
+        cdef Waiter *wakes
         pthread_mutex_lock(&self.mutex)
+        if self.loop_runs:      # a start that was interrupted was begun again
+            pthread_mutex_unlock(&self.mutex)
+            return
+        self.loop_runs = True
+        self.loop = RUNNING
         while True:
             deadline = self.sync_deadline
             due = deadline != 0 and not self.wanted & WANT_SYNC and walcore_now() >= deadline
@@ -151,7 +180,7 @@ cdef class GroupCommit(Drain):
                 deadline = FOR_EVER
             if self.loop_leads or (self.wanted and not self.lead and self.state != FAILED):
                 self.loop_leads = False
-                self.lead = True
+                self.take_lead()
                 pthread_mutex_unlock(&self.mutex)
                 self.serve(0)
                 pthread_mutex_lock(&self.mutex)
@@ -164,11 +193,12 @@ cdef class GroupCommit(Drain):
                 walcore_wake_wait(&self.loop_wake, deadline, False)
             pthread_mutex_lock(&self.mutex)
         self.loop = ENDED
+        wakes = self.release_reached(NULL)
         pthread_mutex_unlock(&self.mutex)
+        post_all(wakes)
 
     cdef int ready(self) except -1:
         """Before the first record: a thread for the loop, where one may start."""
-        cdef Waiter *wakes = NULL
         cdef bint first
         self.refuse_in_child()
         pthread_mutex_lock(&self.mutex)
@@ -181,12 +211,23 @@ cdef class GroupCommit(Drain):
         try:
             self.control.start_loop()
         except RuntimeError:
-            pthread_mutex_lock(&self.mutex)
-            self.loop = UNAVAILABLE
-            wakes = self.release_everybody(LOOK)
-            pthread_mutex_unlock(&self.mutex)
-            post_all(wakes)
+            self.give_up_loop(UNAVAILABLE)
+        except BaseException:
+            self.give_up_loop(NOT_STARTED)
+            raise
         return 0
+
+    cdef void give_up_loop(self, Loop loop) noexcept:
+        """The thread was not started, as far as can be known: everybody looks for himself, and nobody waits for it."""
+        cdef Waiter *wakes = NULL
+        pthread_mutex_lock(&self.mutex)
+        if not self.loop_runs:
+            self.loop = loop
+            if self.loop_leads:
+                self.loop_leads = self.lead = False
+            wakes = self.release_everybody(LOOK)
+        pthread_mutex_unlock(&self.mutex)
+        post_all(wakes)
 
     cdef int do_loop_work(self) except -1:
         """Where there is no loop: what it is wanted for, in the caller's thread."""
@@ -196,7 +237,7 @@ cdef class GroupCommit(Drain):
         if self.lead or not self.wanted or self.state != OPEN:
             pthread_mutex_unlock(&self.mutex)
             return 0
-        self.lead = True
+        self.take_lead()
         pthread_mutex_unlock(&self.mutex)
         self.serve(0)
         return 0

@@ -20,6 +20,10 @@ cdef extern from "platform.h" nogil:
 cdef extern from "<pthread.h>" nogil:
     ctypedef struct pthread_mutex_t:
         pass
+    ctypedef struct pthread_t:
+        pass
+    pthread_t pthread_self()
+    bint pthread_equal(pthread_t one, pthread_t other)
     int pthread_mutex_init(pthread_mutex_t *mutex, const void *attributes)
     int pthread_mutex_destroy(pthread_mutex_t *mutex)
     int pthread_mutex_lock(pthread_mutex_t *mutex)

@@ -23,6 +23,7 @@ cdef Py_ssize_t FIRST_CAPACITY = 256
 # Text below this is far from the limit of a frame, which take_mint looks after.
 cdef Py_ssize_t SURELY_SMALL = 1024 * 1024
 cdef Py_ssize_t WINDOW_ROWS = 2048
+cdef object NO_ITEM = object()  # None may be a (wrong) item
 
 
 cdef extern from *:
@@ -270,6 +271,7 @@ cdef class Records(Rows):
     cdef object waiting         # the item that began the next slice by not fitting this one
 
     def __init__(self, items):
+        self.waiting = NO_ITEM
         try:
             self.items = iter(items)
         except TypeError:
@@ -281,9 +283,9 @@ cdef class Records(Rows):
         self.count = self.frame_bytes = 0
         self.held = []
         while True:
-            item = self.waiting if self.waiting is not None else next(self.items, None)
-            self.waiting = None
-            if item is None:
+            item = self.waiting if self.waiting is not NO_ITEM else next(self.items, NO_ITEM)
+            self.waiting = NO_ITEM
+            if item is NO_ITEM:
                 break
             if type(item) is not Record and type(item) is not tuple:
                 item = as_tuple(item)

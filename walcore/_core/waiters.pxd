@@ -10,13 +10,13 @@ cdef enum Need:
     WRITTEN             # written_lsn does
     FINISHED            # so many segments were finished
     PURGED              # so many purges were done
+    LOOP_ENDED          # the loop does not run (any more)
 
 cdef enum Outcome:
     NOTHING             # still queued
     LOOK                # what was waited for may be there, or can't come any more
     LEADS               # the lead is yours
     DISK_FULL
-    REFUSED             # the purge that was asked for was not begun
 
 cdef struct Waiter:
     walcore_wake wake

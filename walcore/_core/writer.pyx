@@ -27,13 +27,15 @@ from walcore._core.platform cimport (
 )
 from walcore._core.rows cimport Rows
 from walcore._core.waiters cimport (
-    FINISHED, LOOK, PURGED, SYNCED, WRITTEN, Waiter, append_waiter, post_all, unlink_waiter,
+    FINISHED, LOOK, LOOP_ENDED, PURGED, SYNCED, WRITTEN, Waiter, append_waiter, post_all, unlink_waiter,
 )
 
 from walcore._core.rows import Columns, Records
 from walcore.errors import WalError, WalFullError
 
 cdef Py_ssize_t FRAME_FIXED_MAX = FRAME_OVERHEAD + MINT_FIXED + 3 * INT_DIGITS_MAX
+# Leaves enough above it for any slice that is packed at once.
+cdef int64_t LAST_LSN = 0x7FFFFFFFFFFFFFFF - (1 << 31)
 # Packing less than this takes no longer than giving the GIL away and taking it back.
 cdef Py_ssize_t PACK_WITHOUT_GIL = 32768
 
@@ -65,7 +67,7 @@ cdef class Writer(GroupCommit):
             self.tell_loop()
             pthread_mutex_unlock(&self.mutex)
         if self.always:
-            self.wait(SYNCED, lsn, FOR_EVER, False)
+            self.wait(SYNCED, lsn, FOR_EVER, True)
         elif self.loop == UNAVAILABLE:
             self.do_loop_work()
         return lsn
@@ -85,10 +87,10 @@ cdef class Writer(GroupCommit):
         try:
             while self.fill(rows):
                 last = self.log_slice(rows, &first)
-        except BaseException as error:
             self.finish_many(last)
+        except BaseException as error:
+            self.finish_after(error, last)
             raise tell_logged(error, first, last)
-        self.finish_many(last)
         if not first:
             last = self.peek(&self.next_lsn) - 1
             return last + 1, last
@@ -123,9 +125,17 @@ cdef class Writer(GroupCommit):
     cdef int finish_many(self, int64_t last) except -1:
         """Under ALWAYS nothing of log_mint_many returns before what it logged is on disk."""
         if last and self.always:
-            self.wait(SYNCED, last, FOR_EVER, False)
+            self.wait(SYNCED, last, FOR_EVER, True)
         elif self.loop == UNAVAILABLE:
             self.do_loop_work()
+        return 0
+
+    cdef int finish_after(self, object error, int64_t last) except -1:
+        """finish_many, where `error` has ended the call already: what else goes wrong must not hide it."""
+        try:
+            self.finish_many(last)
+        except Exception as second:
+            error.add_note(f"and what was logged is not known to be on disk: {second}")
         return 0
 
     cdef int64_t log_large(self, Mint *mint) except -1:
@@ -199,7 +209,7 @@ cdef class Writer(GroupCommit):
 
     cdef inline bint has_room(self, Py_ssize_t size) noexcept nogil:
         """Mutex held: whether a frame of `size` bytes may be packed now; makes the other half active if that helps."""
-        if self.state != OPEN or self.gate or self.room.head != NULL:
+        if self.state != OPEN or self.gate or self.room.head != NULL or self.next_lsn > LAST_LSN:
             return False
         return half_fits(self.active, size) or self.swap_for_producer()
 
@@ -222,6 +232,10 @@ cdef class Writer(GroupCommit):
                 self.leave_room(waiter)
                 pthread_mutex_unlock(&self.mutex)
                 self.refuse()
+            if self.next_lsn > LAST_LSN:
+                self.leave_room(waiter)
+                pthread_mutex_unlock(&self.mutex)
+                raise WalFullError("the LSNs are used up: begin a new log")
             if waiter != NULL and waiter.times_full != self.times_full:
                 self.leave_room(waiter)
                 pthread_mutex_unlock(&self.mutex)
@@ -230,13 +244,17 @@ cdef class Writer(GroupCommit):
                 if half_fits(self.active, size) or self.swap_for_producer():
                     self.leave_room(waiter)
                     return 0
+            if waiter == NULL and self.spare == NULL:
+                self.add_waiter()
+                continue
             if waiter == NULL:
+                self.refuse_leader()
                 waiter = self.take_waiter()
                 waiter.times_full = self.times_full
                 append_waiter(&self.room, waiter)
                 continue
             if self.loop == UNAVAILABLE and not self.lead:
-                self.lead = True
+                self.take_lead()
                 pthread_mutex_unlock(&self.mutex)
                 self.serve(WANT_WRITE)
                 pthread_mutex_lock(&self.mutex)
@@ -257,6 +275,7 @@ cdef class Writer(GroupCommit):
                 waiter = NULL
                 pthread_mutex_unlock(&self.mutex)
                 PyErr_CheckSignals()
+                self.refuse_in_child()      # a signal handler may have forked
                 pthread_mutex_lock(&self.mutex)
 
     cdef void leave_room(self, Waiter *waiter) noexcept nogil:
@@ -348,12 +367,14 @@ cdef class Writer(GroupCommit):
         """Waits until all that was logged is on disk, while closing."""
         self.wait(SYNCED, self.peek(&self.next_lsn) - 1, deadline_of(timeout), True)
 
-    def end_loop(self):
-        """Asks the loop to return when it has done what is wanted."""
+    def end_loop(self, timeout=None):
+        """Asks the loop to return when it has done what is wanted, and waits until it has."""
+        cdef int64_t deadline = deadline_of(timeout)
         pthread_mutex_lock(&self.mutex)
         self.loop_exits = True
         self.post_loop()
         pthread_mutex_unlock(&self.mutex)
+        self.wait(LOOP_ENDED, 0, deadline, True)
 
     def end_close(self):
         """After the loop's end: every call that is not answered by what is on disk raises WalClosedError."""
@@ -422,7 +443,7 @@ cdef class Writer(GroupCommit):
 
 
 cdef int64_t deadline_of(timeout) except? -2:
-    """The time at which `timeout` seconds from now are over."""
+    """The time at which `timeout` seconds from now are over; more than thirty years count as that."""
     if timeout is None:
         return FOR_EVER
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
