@@ -176,8 +176,9 @@ class Pass:
         losses = [fault for fault in self.faults if fault.kind not in HARMLESS]
         if losses and self.mode in (ReadMode.SEGMENT, ReadMode.SALVAGE):
             first = losses[0]
+            many = "1 fault" if len(losses) == 1 else f"{len(losses)} faults"
             msg = (
-                f"{self.path} is not complete: {len(losses)} faults by which records can be missing, first "
+                f"{self.path} is not complete: {many} by which records can be missing, first "
                 f"{first.kind} in {first.segment} at byte {first.offset} ({first.detail}); see the reader's report"
             )
             warnings.warn(msg, WalDamageWarning, stacklevel=3)

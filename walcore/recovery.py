@@ -66,12 +66,14 @@ def recover(
         gathered.add(place, batch)
     records, report = gathered.finish(), current.report()
     if not report.complete and not allow_incomplete:
-        msg = (
-            f"{path} is not complete: {len(report.faults)} faults, {report.records} records could be read; "
-            f"pass allow_incomplete=True to recover these"
-        )
+        found = f"{_count(len(report.faults), 'fault')}, {_count(report.records, 'record')} could be read"
+        msg = f"{path} is not complete: {found}; pass allow_incomplete=True to recover these"
         raise IncompleteError(msg, records=records, report=report)
     return Recovered(records, tuple(gathered.conflicts), report)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 class _Gathered:
