@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
+from pathlib import Path
 
 import pytest
 from commands import content
@@ -87,6 +90,33 @@ def test_find_says_that_damage_may_hide_a_newer_value(run, damaged):
     assert "<http://e/a>" in done.out
 
 
+@pytest.mark.parametrize("id_", ["99999999999", "-2147483649", "4x", "1.5", "9" * 5000])
+def test_an_id_outside_32_bits_is_a_wrong_call(run, log, id_):
+    for words in ((id_, "--wal", log), (id_, log), (1, id_, log)):
+        done = run("find", *words)
+        assert (done.status, done.out) == (2, ""), words
+        assert "is no id" in done.err
+
+
+def test_find_takes_the_directory_as_its_last_word(run, log, monkeypatch):
+    expected = run("find", 1, -5, "--wal", log)
+    assert run("find", 1, -5, log) == expected
+    assert run("find", 1, log, "--wal", log).status == 2
+    assert run("find", 1).status == 2
+    assert run("find", log).status == 2
+    assert run("find", 1, log / "no-such").status == 2
+    assert run("find", "--nonsense", 1, log).status == 2
+    monkeypatch.setenv("WALCORE_WAL", str(log))
+    assert run("find", 1, -5) == expected
+    assert run("find", 1, -5, log) == expected
+
+
+def test_an_id_without_a_value_is_said_so(run, log):
+    done = run("find", 77, log)
+    assert (done.status, done.out) == (4, "")
+    assert done.err == f"walcore: not found: the log in {log} has no value for id 77\n"
+
+
 def test_verify_counts_and_names_each_fault_with_its_lsns(run, damaged):
     summary, fault = rows(run("verify", damaged, "--json"))
     assert (summary["complete"], summary["records"], summary["literals"]) == (False, 4, 1)
@@ -145,6 +175,67 @@ def test_info_shows_segments_store_and_writer(run, log):
         assert "has it open" in run("info", log).out
 
 
+@pytest.fixture
+def cut(log):
+    """A log whose torn tail of 9 bytes an opening cut off."""
+    with walcore.open(log) as wal:
+        wal.log_mint(6, "I", "http://e/x")
+    last = next(path for path in log.glob("wal-*") if b"http://e/x" in content(path))
+    plain = content(last)
+    last.unlink()
+    end = plain.index(b"http://e/x")
+    (log / last.name.removesuffix(".gz")).write_bytes(plain[:end])
+    (log / "walcore.state").unlink()
+    with walcore.open(log) as wal:
+        (removed,) = wal.opening.cut or wal.opening.quarantined
+    assert removed.size > 0
+    return log, removed.size
+
+
+def test_what_an_opening_left_out_is_shown(run, cut):
+    log, removed = cut
+    for command in ("info", "verify"):
+        summary = rows(run(command, log, "--json"))[0]
+        assert (summary["quarantine_files"], summary["quarantine_bytes"]) == (1, removed), command
+        assert f"1 file, {removed} B" in run(command, log).out
+
+
+def test_a_log_without_quarantine_has_none(run, log):
+    assert rows(run("info", log, "--json"))[0]["quarantine_files"] == 0
+    assert "  quarantine  " not in run("verify", log).out
+    (log / "quarantine").symlink_to("/")
+    assert rows(run("info", log, "--json"))[0]["quarantine_files"] == 0
+
+
+def test_the_store_is_known_after_a_purge(run, log):
+    store = rows(run("info", log, "--json"))[0]["store"]
+    assert run("purge", log, "--yes").status == 0
+    assert rows(run("info", log, "--json"))[0]["store"] == store
+    assert store in run("info", log).out
+
+
+def test_a_writer_behind_an_unreadable_lock_can_not_be_told(run):
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folder is closed to other users
+        Path(folder).chmod(0o755)
+        with walcore.open(folder) as wal:
+            wal.commit(wal.log_mint(1, "I", "x"))
+            run("info", folder)  # imports what it needs while that can be read
+            run("info", folder, "--json")
+            for segment in Path(folder).glob("*"):
+                segment.chmod(0o644)
+            Path(folder, "lock").chmod(0)
+            was = os.geteuid()
+            if was == 0:
+                os.seteuid(65534)
+            try:
+                summary = rows(run("info", folder, "--json"))[0]
+                text = run("info", folder).out
+            finally:
+                os.seteuid(was)
+    assert (summary["writing"], summary["closed_cleanly"]) == (None, None)
+    assert "can't be told" in text
+
+
 def test_info_tells_a_segment_without_header(run, log):
     (log / "wal-77.v1").write_bytes(b"garbage that is no header")
     done = run("info", log)
@@ -189,3 +280,63 @@ def test_recover_tells_of_an_id_with_two_values(run, log):
     assert "http://e/newer" in done.out
     assert "id 1 has two values" in done.err
     assert '"http://e/a"' in run("recover", log, "-o", "-", "--on-conflict", "first").out
+
+
+def test_recover_says_in_json_what_it_wrote(run, log, tmp_path):
+    with walcore.open(log) as wal:
+        wal.log_mint(1, "I", "http://e/newer")
+    target = tmp_path / "values.ndjson"
+    done = run("recover", log, "-o", target, "--json")
+    summary, conflict = rows(done)
+    assert (done.status, done.err) == (0, "")
+    assert (summary["output"], summary["complete"], summary["values"]) == (str(target), True, 5)
+    assert (conflict["what"], conflict["id"]) == ("conflict", 1)
+    assert (conflict["kept"]["lexical"], conflict["dropped"]) == ("http://e/newer", ROWS[0])
+
+
+def test_recover_tells_damage_in_json(run, damaged, tmp_path):
+    target = tmp_path / "values.ndjson"
+    done = run("recover", damaged, "-o", target, "--json")
+    summary, fault = rows(done)
+    assert (done.status, target.exists()) == (1, False)
+    assert (summary["output"], summary["complete"], summary["values"]) == (None, False, 4)
+    assert (fault["what"], fault["kind"], fault["lsn_before"]) == ("fault", "corrupt_frame", 3)
+    assert rows(run("verify", damaged, "--json"))[1] == fault
+    done = run("recover", damaged, "-o", target, "--json", "--allow-incomplete")
+    assert (done.status, rows(done)[0]["output"]) == (1, str(target))
+
+
+def test_values_on_stdout_stay_alone_there(run, damaged, tmp_path):
+    done = run("recover", damaged, "-o", "-", "--json", "--allow-incomplete")
+    assert [row["id"] for row in rows(done)] == [-5, 1, 2, 3]
+    assert [json.loads(line)["what"] for line in done.err.splitlines()] == ["recovery", "fault"]
+    assert run("load", "-", "--wal", tmp_path / "new", stdin=done.out.encode()).status == 0
+
+
+@pytest.mark.parametrize("name", ["no-such/x", "wal/lock/x"])
+def test_a_file_that_can_not_be_written_is_named_as_the_user_named_it(run, log, tmp_path, name):
+    done = run("recover", log, "-o", tmp_path / name)
+    assert done.status == 4
+    assert f"'{tmp_path / name}'" in done.err
+    assert ".tmp" not in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_pipe_is_written_to_and_not_replaced(run, log, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert run("recover", log, "-o", pipe).status == 0
+    assert pipe.is_fifo()
+    assert len(os.read(reader, 10_000).splitlines()) == 5
+    os.close(reader)
+
+
+def test_one_fault_is_one(run, damaged, tmp_path):
+    with pytest.raises(walcore.IncompleteError, match=r"not complete: 1 fault, 3 records could be read"):
+        walcore.recover(damaged)
+    with pytest.warns(walcore.WalDamageWarning, match=r"not complete: 1 fault by which"):
+        list(walcore.read(damaged))
+    done = run("load", "-", "--wal", damaged)
+    assert "1 fault" in done.err
+    assert "1 faults" not in done.err

@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
-from commands import environment, run_alone, spawn
+from commands import COMMAND, environment, run_alone, spawn
 
 import walcore
 from walcore.cli.app import COMMANDS
@@ -35,7 +36,9 @@ def test_damage_is_status_1_and_named_on_stderr(damaged):
 def test_a_wrong_call_is_status_2(run, words):
     done = run(*words)
     assert (done.status, done.out) == (2, "")
-    assert "Usage: walcore" in done.err
+    assert done.err.startswith("walcore: ")
+    assert "\nUsage: walcore" in done.err
+    assert "Error:" not in done.err
 
 
 def test_a_locked_log_is_status_3_and_the_holder_is_named(log, turtle):
@@ -99,6 +102,32 @@ def test_output_that_nobody_reads_is_no_damage(log, words):
         os.close(writing)
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (141, b"")
+
+
+@pytest.mark.parametrize(
+    "words", [("--help",), ("--version",), ("cat", "--help"), ("cat",), ("info",), ("verify",), ("find", "1")]
+)
+def test_a_full_disk_behind_stdout_is_one_line_and_status_4(log, words):
+    with (
+        Path("/dev/full").open("wb") as full,
+        spawn(*words, *([] if "--" in words[-1] else [log]), stdout=full) as process,
+    ):
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert re.fullmatch(rb"walcore: .*No space left on device\n", err)
+
+
+@pytest.mark.parametrize(("words", "status"), [(("nonsense",), 2), (("find", "77"), 4), (("cat",), 0)])
+def test_a_full_disk_behind_stderr_leaves_the_status(log, words, status):
+    with Path("/dev/full").open("wb") as full, spawn(*words, log, stderr=full) as process:
+        process.communicate(timeout=60)
+    assert process.returncode == status
+
+
+def test_a_closed_stdout_is_one_line_and_status_4(log):
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, "cat", str(log)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (4, "walcore: stdout is closed\n")
 
 
 def test_a_missing_extra_is_one_sentence_with_the_command(log):

@@ -6,12 +6,18 @@ import hashlib
 import importlib.util
 import json
 import os
+import pty
+import signal
 import threading
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from commands import run_alone
+from commands import content, run_alone, spawn
 
 import walcore
+from walcore.frames import Fault, FaultKind
 
 pytest.importorskip("pyoxigraph")
 
@@ -113,6 +119,67 @@ def test_a_line_that_is_no_record_ends_the_file_and_is_named(run, tmp_path, line
     assert list(values(wal).values()) == [("I", "first")]
 
 
+def test_an_empty_line_is_passed_over(run, tmp_path):
+    stdin = b'\n{"kind":"I","lexical":"first"}\n\n \r\n{"kind":"I","lexical":"last"}\n\n'
+    done = run("load", "-", "--wal", tmp_path / "wal", "--json", stdin=stdin)
+    (result,) = rows(done)
+    assert (done.status, result["met"], result["new"], done.err) == (0, 2, 2, "")
+
+
+def test_a_bad_line_behind_an_empty_one_has_its_number(run, tmp_path):
+    done = run("load", "-", "--wal", tmp_path / "wal", stdin=b"\n\nnope\n")
+    assert done.err.startswith("walcore: stdin:3: ")
+
+
+def opens_with(monkeypatch, *faults):
+    """From now on it is as if every opening had met these."""
+    real = walcore.open
+
+    class Met:
+        def __init__(self, wal):
+            self.wal = wal
+            self.opening = replace(wal.opening, faults=faults)
+
+        def __getattr__(self, name):
+            return getattr(self.wal, name)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.wal.close()
+
+    monkeypatch.setattr(walcore, "open", lambda directory: Met(real(directory)))
+
+
+def test_nothing_is_minted_in_a_log_whose_opening_met_a_loss(run, log, turtle, monkeypatch):
+    opens_with(monkeypatch, Fault(FaultKind.CORRUPT_FRAME, "wal-1.v1", 77, "bytes are gone", 5, None))
+    done = run("load", turtle, "--wal", log, "--json")
+    assert (done.status, done.out) == (1, "")
+    assert "bytes are gone" in done.err
+    assert "nothing is loaded" in done.err
+    assert "given out again" in done.err
+    assert len(values(log)) == 5
+
+
+def test_a_tear_met_by_opening_keeps_no_term_out(run, log, turtle, monkeypatch):
+    opens_with(
+        monkeypatch, Fault(FaultKind.TORN_TAIL, "wal-1.v1", 77, "the end of a write that a crash cut off", 5, None)
+    )
+    assert run("load", turtle, "--wal", log).status == 0
+
+
+def test_nothing_is_minted_in_a_log_that_lost_its_last_segment(run, log, turtle):
+    with walcore.open(log) as wal:
+        wal.log_mint(6, "I", "http://e/x")
+    last = next(path for path in log.glob("wal-*") if b"http://e/x" in content(path))
+    last.unlink()
+    done = run("load", turtle, "--wal", log)
+    assert done.status == 1
+    assert "nothing is loaded" in done.err
+    assert len(list(log.glob("wal-*"))) == 1
+
+
 def test_what_can_not_be_a_value_is_named_with_its_line_and_status_1(run, tmp_path):
     path = tmp_path / "data.nt"
     triple = "<http://e/a> <http://e/b> <http://e/c>"
@@ -164,6 +231,61 @@ def test_purge_asks_first(run, log):
     assert values(log) == {}
 
 
+def test_no_answer_is_no(run, log):
+    done = run("purge", log, stdin=b"")
+    assert (done.status, done.out) == (4, "")
+    assert done.err.splitlines()[-1] == "walcore: no answer, nothing was deleted; --yes deletes without asking"
+
+
+@pytest.mark.parametrize(("key", "status"), [(b"\x03", 130), (b"\x04", 4)])
+def test_a_terminal_may_answer_by_key(log, key, status):
+    ours, theirs = pty.openpty()
+
+    def own_terminal():
+        import fcntl
+        import termios
+
+        os.setsid()
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    with spawn("purge", log, stdin=theirs, preexec_fn=own_terminal) as process:
+        os.close(theirs)
+        assert process.stderr
+        asked = b""
+        while not asked.endswith(b"[y/N]: "):
+            asked += process.stderr.read(1)
+        time.sleep(0.2)  # it reads by now
+        os.write(ours, key)
+        said = process.stderr.read().decode()
+    os.close(ours)
+    assert process.returncode == status
+    assert said.strip().count("\n") == 0
+    assert said.strip().startswith("walcore: ")
+    assert len(values(log)) == 5
+
+
+def test_an_interrupt_at_the_question_is_status_130_without_a_terminal_too(log):
+    with spawn("purge", log) as process:
+        assert process.stderr
+        asked = b""
+        while not asked.endswith(b"[y/N]: "):
+            asked += process.stderr.read(1)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read().decode()
+    assert (process.returncode, said.strip()) == (130, "walcore: interrupted")
+    assert len(values(log)) == 5
+
+
+def test_purge_says_in_json_what_went(run, log):
+    done = run("purge", log, "--yes", "--json")
+    (row,) = rows(done)
+    assert (done.status, done.err) == (0, "")
+    assert (row["what"], row["segments"], row["next_lsn"]) == ("purge", 1, 6)
+    assert row["bytes"] > 0
+    assert run("purge", log, "--json", stdin=b"n\n").out == ""
+
+
 def test_purge_keeps_the_lsns_going(run, log):
     assert run("purge", log, "--yes").status == 0
     with walcore.open(log) as wal:
@@ -183,6 +305,22 @@ def test_the_demo_loses_nothing_of_a_small_file_and_keeps_the_log(run, turtle, t
     assert 1 <= facts["killed_after"] <= facts["committed"] <= facts["recovered"] <= 10
     assert len(values(wal)) == 10
     assert run("demo", turtle, "--keep", wal).status == 2
+
+
+def test_the_demo_makes_the_folders_that_lead_to_the_log(run, turtle, tmp_path):
+    wal = tmp_path / "a" / "b" / "c"
+    assert run("demo", turtle, "--keep", wal, "--json").status == 0
+    assert len(values(wal)) == 10
+
+
+def test_a_folder_that_can_not_be_is_told_before_anything_is_read(run, turtle, monkeypatch):
+    monkeypatch.setattr("walcore.cli.story.tell", lambda *_: pytest.fail("it went on"))
+    below_a_file = turtle / "x"
+    for wal in (below_a_file, Path("/proc/x")):
+        done = run("demo", turtle, "--keep", wal)
+        assert (done.status, done.out) == (4, "")
+        assert done.err.startswith(f"walcore: --keep: {wal} can't be used: ")
+        assert done.err.count("\n") == 1
 
 
 def test_the_same_seed_draws_the_same_moment(run, turtle):

@@ -12,7 +12,7 @@ import click
 
 from walcore.cli import DAMAGE, FAILURE, INTERRUPTED, LOCKED, OK, PIPE_CLOSED
 from walcore.cli.damage import show_damage
-from walcore.cli.output import talk
+from walcore.cli.output import talk, tell
 from walcore.errors import CorruptionError, IncompleteError, WalDamageWarning, WalError, WalLockedError
 
 if TYPE_CHECKING:
@@ -79,6 +79,19 @@ def _failed(error: Exception, *, debug: bool) -> int:
     return status
 
 
+def _refused(error: click.ClickException) -> int:
+    """Says what click doesn't like in its own words, but as every other error; help that was not asked for is shown."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        tell(error.format_message())
+        return error.exit_code
+    talk(" ".join(error.format_message().split()))
+    if not isinstance(error, click.UsageError):
+        return FAILURE
+    if error.ctx is not None:
+        tell(f"{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help' for help.")
+    return error.exit_code
+
+
 def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if not value or ctx.resilient_parsing:
         return
@@ -117,16 +130,18 @@ def walcore(debug: bool) -> None:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Runs one command line; returns its exit status."""
+    if sys.stdout is None:  # `>&-`; a file opened meanwhile could have its descriptor
+        talk("stdout is closed")
+        return FAILURE
     arguments: dict[str, Any] = {} if argv is None else {"args": list(argv)}
     try:
         return int(walcore.main(prog_name="walcore", standalone_mode=False, **arguments) or OK)
     except click.ClickException as error:
-        error.show()
-        return error.exit_code if isinstance(error, click.UsageError) else FAILURE
-    except click.Abort:
+        return _refused(error)
+    except (click.Abort, KeyboardInterrupt):
         talk("interrupted")
-        return INTERRUPTED
-    except KeyboardInterrupt:
         return INTERRUPTED
     except SystemExit:  # click, when nobody reads its help any more
         return PIPE_CLOSED
+    except OSError as error:  # help or version that can't be written
+        return _failed(error, debug=False)

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from walcore.cli.output import count
 from walcore.errors import WalError
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ def log_and_kill(
         with contextlib.suppress(BrokenPipeError), process:
             said = process.stderr.read().decode(errors="replace").strip()
     if len(acks) < kill_after:
-        msg = f"the child process ended by itself after {len(acks)} commits: {said[-2000:] or 'without a word'}"
+        commits = count(len(acks), "commit")
+        msg = f"the child process ended by itself after {commits}: {said[-2000:] or 'without a word'}"
         raise WalError(msg)
     number, lsn, nanoseconds = acks[-1]
     return Promise(number, lsn, len(acks), nanoseconds / 1e9)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from walcore.cli import DAMAGE, OK
 from walcore.cli.output import count, talk
@@ -19,14 +19,18 @@ def around(fault: Fault) -> str:
     return " and ".join(f"{side} LSN {lsn}" for side, lsn in sides if lsn)
 
 
+def _show_fault(fault: Fault) -> None:
+    where = f"{fault.segment} at byte {fault.offset}" if fault.offset else fault.segment
+    place = ", ".join(filter(None, (where, around(fault))))
+    talk(": ".join(filter(None, (fault.kind, place, fault.detail))))
+
+
 def show_damage(report: Report) -> int:
     """Names every fault on stderr; DAMAGE if values may be missing, OK if none is, however little was read."""
     from walcore.frames import HARMLESS
 
     for fault in report.faults:
-        lsns = around(fault)
-        where = f"{fault.segment} at byte {fault.offset}" if fault.offset else fault.segment
-        talk(f"{fault.kind}: {where}{f', {lsns}' if lsns else ''}: {fault.detail}")
+        _show_fault(fault)
     losses = sum(fault.kind not in HARMLESS for fault in report.faults)
     if not losses and not report.cut_short:
         return OK
@@ -34,10 +38,33 @@ def show_damage(report: Report) -> int:
     return DAMAGE
 
 
+def fault_row(fault: Fault) -> dict[str, Any]:
+    """A fault as --json prints it."""
+    return {
+        "what": "fault",
+        "kind": str(fault.kind),
+        "segment": fault.segment,
+        "offset": fault.offset,
+        "lsn_before": fault.lsn_before,
+        "lsn_after": fault.lsn_after,
+        "detail": fault.detail,
+    }
+
+
 def show_opening(opening: Opening) -> None:
-    """Names on stderr what an opening left out of the log; the damage it left in place is told by reading."""
+    """Names on stderr what an opening left out of the log; the damage it left in place: `show_losses`, or reading."""
     for removed in (*opening.cut, *opening.quarantined):
-        what = f"{removed.size} bytes from byte {removed.offset} of {removed.segment} on"
+        what = f"{count(removed.size, 'byte')} from byte {removed.offset} of {removed.segment} on"
         talk(f"left out on opening: {what} ({removed.reason}); they are kept as {removed.copy}")
     for warning in opening.warnings:
         talk(warning)
+
+
+def show_losses(opening: Opening) -> bool:
+    """Names on stderr what an opening knows to be lost, and whether there is any: ids may be gone with it."""
+    from walcore.frames import HARMLESS
+
+    losses = [fault for fault in opening.faults if fault.kind not in HARMLESS]
+    for fault in losses:
+        _show_fault(fault)
+    return bool(losses)

@@ -44,6 +44,8 @@ def command(files: tuple[Path, ...], keep: Path | None, seed: int | None, as_jso
     if keep is not None and keep.exists() and any(keep.iterdir()):
         msg = f"--keep: {keep} is not empty; name a new directory."
         raise click.UsageError(msg)
+    if keep is not None:
+        _make_usable(keep)
     seed = random.randrange(1_000_000) if seed is None else seed  # noqa: S311 - nothing is secret here
     with tempfile.TemporaryDirectory(prefix="walcore-demo-") as scratch:
         wal = keep or Path(scratch, "wal")
@@ -54,6 +56,21 @@ def command(files: tuple[Path, ...], keep: Path | None, seed: int | None, as_jso
         _show(story, seed)
         _show_next(keep, min(42, len(story.values)))
     return OK if story.lost == 0 and story.complete else DAMAGE
+
+
+def _make_usable(folder: Path) -> None:
+    """Before anything else is done: makes a folder, tries to write there."""
+    import tempfile
+
+    from walcore.errors import WalError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        msg = f"--keep: {folder} can't be used: {error.strerror}"
+        raise WalError(msg) from error
 
 
 def brickschema_files() -> list[Path]:

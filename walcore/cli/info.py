@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from walcore.segments import Segment
+
+WRITER: Final = {True: "has it open", False: "", None: "can't be told: the file lock is another user's"}
 
 
 @click.command(short_help="Show segments, sizes, store and lock.")
@@ -31,11 +34,10 @@ def command(wal: Path, as_json: bool) -> int:
       walcore info store/wal
       walcore info store/wal --json | jq -r 'select(.what == "segment" and .sealed).name'
     """
-    from walcore.lock import is_locked
     from walcore.segments import list_segments
 
     segments = list_segments(wal)
-    log = _summary(wal, segments, writing=is_locked(wal))
+    log = _summary(wal, segments, writing=_writing(wal))
     if as_json:
         write_json(log)
         for segment in segments:
@@ -45,7 +47,21 @@ def command(wal: Path, as_json: bool) -> int:
     return DAMAGE if any(segment.problem not in (None, "empty") for segment in segments) else OK
 
 
-def _summary(wal: Path, segments: Sequence[Segment], *, writing: bool) -> dict[str, Any]:
+def _writing(wal: Path) -> bool | None:
+    """Whether a writer has the log open; None if that can't be told, the lock being another user's."""
+    from walcore.format import LOCK_NAME
+    from walcore.lock import is_locked
+
+    lock = wal / LOCK_NAME
+    effective = os.access in os.supports_effective_ids
+    # Not by opening it: where locks belong to the process, closing the file would drop one of our own.
+    if lock.exists() and not os.access(lock, os.R_OK, effective_ids=effective):
+        return None
+    return is_locked(wal)
+
+
+def _summary(wal: Path, segments: Sequence[Segment], *, writing: bool | None) -> dict[str, Any]:
+    from walcore.cli.quarantine import quarantined
     from walcore.segments import Directory
     from walcore.state import read_state
 
@@ -55,15 +71,16 @@ def _summary(wal: Path, segments: Sequence[Segment], *, writing: bool) -> dict[s
     return {
         "what": "log",
         "directory": str(wal),
-        "store": headers[-1].store if headers else None,
+        "store": next((header.store for header in reversed(headers)), state.store if state else None),
         "segments": len(segments),
         "sealed": sum(segment.sealed for segment in segments),
         "bytes": sum(segment.size for segment in segments),
         "first_segment": headers[0].number if headers else None,
         "last_segment": headers[-1].number if headers else None,
         "writing": writing,
-        "closed_cleanly": None if state is None or writing else state.clean,
+        "closed_cleanly": None if state is None or writing is not False else state.clean,
         "last_lsn_noted": None if state is None else state.last_lsn,
+        **quarantined(wal),
     }
 
 
@@ -85,16 +102,19 @@ def _row(segment: Segment) -> dict[str, Any]:
 def _show(log: dict[str, Any], segments: Sequence[Segment]) -> None:
     from rich.markup import escape
 
+    from walcore.cli.quarantine import described
+
     screen = console()
     state = {None: "not told", True: "yes", False: "no"}[log["closed_cleanly"]]
     facts = (
         ("store", log["store"] or "none yet"),
         ("segments", f"{count(log['segments'])}, {count(log['sealed'])} of them sealed, {size(log['bytes'])}"),
-        ("writer", "has it open" if log["writing"] else f"none; closed cleanly: {state}"),
+        ("writer", WRITER[log["writing"]] or f"none; closed cleanly: {state}"),
         (
             "last LSN",
             "not noted" if log["last_lsn_noted"] is None else f"{count(log['last_lsn_noted'])} when last noted",
         ),
+        ("quarantine", described(log)),
     )
     screen.print(f"[bold]{escape(log['directory'])}")
     for name, value in facts:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from walcore.cli import DAMAGE, FAILURE, OK
-from walcore.cli.damage import show_opening
+from walcore.cli.damage import show_losses, show_opening
 from walcore.cli.options import as_json, wal_option
 from walcore.cli.output import console, count, new_table, progress, rate, talk, write_json
 
@@ -75,8 +75,9 @@ def command(
     so a second load of the same file logs nothing.  Triple terms and literals with a base direction can't
     be values: each is named with its line, left out, and makes the exit status 1.
 
-    NDJSON is what `walcore cat --json` prints; a line without an id gets the next one.  "-" is stdin, NDJSON
-    unless --format says otherwise.  All values of the log are held in memory meanwhile.
+    NDJSON is what `walcore cat --json` prints; a line without an id gets the next one, an empty line is passed
+    over.  "-" is stdin, NDJSON unless --format says otherwise.  All values of the log are held in memory meanwhile.
+    A damaged log takes no terms: exit status 1.
 
     \b
       walcore load ontology.ttl dump.nq --wal store/wal
@@ -90,6 +91,11 @@ def command(
         inputs = [_input(name, format_, stack) for name in files]
         log = stack.enter_context(walcore.open(wal))
         show_opening(log.opening)
+        if show_losses(log.opening):
+            talk(
+                "nothing is loaded, since the ids of what is lost could be given out again: `walcore verify` tells more"
+            )
+            return DAMAGE
         known = Dictionary(walcore.recover(wal).records)
         bar = stack.enter_context(progress())
         results = []
@@ -173,6 +179,8 @@ class Loader:
         with item.path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 self._on_read(len(line))
+                if line.isspace():
+                    continue
                 try:
                     id_, value, hash_ = from_json(line)
                 except ValueError as error:

@@ -25,7 +25,12 @@ def dumps(row: object) -> str:
 
 def to_json(record: Record) -> str:
     """The record's fields by their names, in their order."""
-    return dumps({
+    return dumps(row_of(record))
+
+
+def row_of(record: Record) -> dict[str, Any]:
+    """The same as a dictionary."""
+    return {
         "lsn": record.lsn,
         "id": record.id,
         "kind": str(record.kind),
@@ -33,7 +38,7 @@ def to_json(record: Record) -> str:
         "datatype": record.datatype,
         "language": record.language,
         "hash": record.hash,
-    })  # fmt: skip
+    }
 
 
 def from_json(line: bytes) -> tuple[int | None, tuple[str, str, str, str], int]:

@@ -48,15 +48,20 @@ def log_directory(command: Callable[..., Any]) -> Callable[..., Any]:
     @wal_option(exists=True, required=False)
     @functools.wraps(command)
     def merged(directory: Path | None, wal: Path | None, **others: Any) -> Any:
-        context = click.get_current_context()
-        if directory and wal and context.get_parameter_source("wal") is ParameterSource.COMMANDLINE:
-            msg = "Name the directory once: as DIR or with --wal."
-            raise click.UsageError(msg)
-        chosen = directory or wal
-        if chosen is None:
-            msg = "Name the directory of the log: DIR, --wal DIR or the variable WALCORE_WAL."
-            raise click.UsageError(msg)
-        return command(wal=chosen, **others)
+        return command(wal=chosen_directory(directory, wal), **others)
 
     decorated: Callable[..., Any] = merged
     return decorated
+
+
+def chosen_directory(directory: Path | None, wal: Path | None) -> Path:
+    """The one of DIR and --wal that was given, DIR before the variable.  Raises click.UsageError: both, or none."""
+    context = click.get_current_context()
+    if directory and wal and context.get_parameter_source("wal") is ParameterSource.COMMANDLINE:
+        msg = "Name the directory once: as DIR or with --wal."
+        raise click.UsageError(msg, context)
+    chosen = directory or wal
+    if chosen is None:
+        msg = "Name the directory of the log: DIR, --wal DIR or the variable WALCORE_WAL."
+        raise click.UsageError(msg, context)
+    return chosen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
 
 def talk(text: str) -> None:
     """One line for a person, on stderr."""
-    click.echo(f"walcore: {text}", err=True)
+    tell(f"walcore: {text}")
+
+
+def tell(text: str) -> None:
+    """Text on stderr; where that can't be written, the exit status has to do."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
 
 
 def write_lines(lines: Iterable[str]) -> None:
@@ -29,11 +36,14 @@ def write_lines(lines: Iterable[str]) -> None:
     sys.stdout.buffer.flush()
 
 
-def write_json(row: dict[str, Any]) -> None:
+def write_json(row: dict[str, Any], *, stderr: bool = False) -> None:
     """One JSON object on a line of its own."""
     from walcore.cli.ndjson import dumps
 
-    write_lines([dumps(row)])
+    if stderr:
+        tell(dumps(row))
+    else:
+        write_lines([dumps(row)])
 
 
 def console(*, stderr: bool = False) -> Console:

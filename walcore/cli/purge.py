@@ -9,8 +9,8 @@ import click
 
 from walcore.cli import FAILURE, OK
 from walcore.cli.damage import show_opening
-from walcore.cli.options import log_directory
-from walcore.cli.output import count, size, talk
+from walcore.cli.options import as_json, log_directory
+from walcore.cli.output import count, size, talk, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 @click.command(short_help="Delete all segments; LSNs go on.")
 @log_directory
 @click.option("--yes", is_flag=True, help="Don't ask.")
-def command(wal: Path, yes: bool) -> int:
+@as_json
+def command(wal: Path, yes: bool, as_json: bool) -> int:
     """Delete every segment of the log in DIR, for a store that has been cleared.  LSNs go on where they were.
 
     \b
@@ -32,19 +33,29 @@ def command(wal: Path, yes: bool) -> int:
     with walcore.open(wal, create=False) as log:  # taken first: what is asked about can't change any more
         show_opening(log.opening)
         segments = list_segments(wal)
-        what = f"{count(len(segments), 'segment')}, {size(sum(segment.size for segment in segments))}"
+        bytes_ = sum(segment.size for segment in segments)
+        what = f"{count(len(segments), 'segment')}, {size(bytes_)}"
         if not yes and not _confirmed(f"Delete all of {wal}: {what}?"):
-            talk("nothing was deleted")
             return FAILURE
         log.purge_all_segments()
-    talk(f"deleted {what}; the next LSN is {log.last_lsn + 1}")
+    next_lsn = log.last_lsn + 1
+    if as_json:
+        row = {"directory": str(wal), "segments": len(segments), "bytes": bytes_, "next_lsn": next_lsn}
+        write_json({"what": "purge", **row})
+    else:
+        talk(f"deleted {what}; the next LSN is {next_lsn}")
     return OK
 
 
 def _confirmed(question: str) -> bool:
-    try:
-        return click.confirm(question, err=True)
-    except click.Abort:
-        if sys.stdin.isatty():
-            raise
-        return False  # nobody is there to answer
+    """Asks on stderr; says what follows from anything but a yes.  An interrupt is raised, by a terminal or not."""
+    click.echo(f"{question} [y/N]: ", err=True, nl=False)
+    answer = sys.stdin.buffer.readline() if sys.stdin else b""
+    if not answer:
+        click.echo(err=True)
+        talk("no answer, nothing was deleted; --yes deletes without asking")
+    elif answer.strip().lower() not in (b"y", b"yes"):
+        talk("nothing was deleted")
+    else:
+        return True
+    return False

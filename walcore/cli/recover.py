@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from walcore.cli.options import log_directory
-from walcore.cli.output import count, talk, write_lines
+from walcore.cli import DAMAGE, OK
+from walcore.cli.options import as_json, log_directory
+from walcore.cli.output import count, talk, write_json, write_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from walcore.recovery import Recovered
 
 
 @click.command(short_help="Write the whole dictionary, id by id, to a file.")
@@ -23,32 +26,67 @@ if TYPE_CHECKING:
 @click.option("--allow-incomplete", is_flag=True, help="Write what can be read of a damaged log.")
 @click.option("--on-conflict", type=click.Choice(("last", "first", "error")), default="last", show_default=True,
               help="Which value counts when an id has two.")  # fmt: skip
-def command(wal: Path, output: str, allow_incomplete: bool, on_conflict: str) -> int:
+@as_json
+def command(wal: Path, output: str, allow_incomplete: bool, on_conflict: str, as_json: bool) -> int:
     """Rebuild the dictionary from the log in DIR and write it to FILE, one record a line, by rising id.
 
     FILE appears when it is complete.  A damaged log writes nothing, unless --allow-incomplete; both end
-    with exit status 1.
+    with exit status 1.  --json tells what was done, each conflict and each fault as a row of JSON, on stdout
+    (on stderr if the values go to stdout).
 
     \b
       walcore recover store/wal -o values.ndjson
       walcore recover store/wal -o - | walcore load - --wal new/wal
     """
     import walcore
-    from walcore.cli.damage import show_damage
-    from walcore.cli.ndjson import to_json, value_text
-    from walcore.errors import IncompleteError
+    from walcore.cli.ndjson import to_json
 
-    try:
-        found = walcore.recover(wal, allow_incomplete=allow_incomplete, on_conflict=on_conflict, mode="SALVAGE")
-    except IncompleteError as error:
-        talk(f"nothing is written; with --allow-incomplete it would be {count(len(error.records), 'value')}")
-        return show_damage(error.report)
-    lines = (to_json(found.records[id_]) for id_ in sorted(found.records))
-    if output == "-":
-        write_lines(lines)
-    else:
-        _write(Path(output), lines)
-        talk(f"{count(len(found.records), 'value')} written to {output}")
+    found = walcore.recover(wal, allow_incomplete=True, on_conflict=on_conflict, mode="SALVAGE")
+    written = found.report.complete or allow_incomplete
+    if written:
+        lines = (to_json(found.records[id_]) for id_ in sorted(found.records))
+        if output == "-":
+            write_lines(lines)
+        else:
+            _write(Path(output), lines)
+    if as_json:
+        return _write_rows(found, wal, output if written else None)
+    return _show(found, output if written else None)
+
+
+def _write_rows(found: Recovered, wal: Path, output: str | None) -> int:
+    from walcore.cli.damage import fault_row
+    from walcore.cli.ndjson import row_of
+
+    report = found.report
+    rows: list[dict[str, Any]] = [{
+        "what": "recovery",
+        "directory": str(wal),
+        "output": output,
+        "values": len(found.records),
+        "records": report.records,
+        "complete": report.complete,
+    }]  # fmt: skip
+    rows += (
+        {"what": "conflict", "id": two.id, "kept": row_of(two.kept), "dropped": row_of(two.dropped)}
+        for two in found.conflicts
+    )
+    rows += map(fault_row, report.faults)
+    for row in rows:
+        write_json(row, stderr=output == "-")
+    return OK if report.complete else DAMAGE
+
+
+def _show(found: Recovered, output: str | None) -> int:
+    from walcore.cli.damage import show_damage
+    from walcore.cli.ndjson import value_text
+
+    values = count(len(found.records), "value")
+    if output is None:
+        talk(f"nothing is written; with --allow-incomplete it would be {values}")
+        return show_damage(found.report)
+    if output != "-":
+        talk(f"{values} written to {output}")
     for conflict in found.conflicts:
         kept, dropped = value_text(conflict.kept), value_text(conflict.dropped)
         talk(f"id {conflict.id} has two values: {kept} is taken, {dropped} is not")
@@ -56,16 +94,33 @@ def command(wal: Path, output: str, allow_incomplete: bool, on_conflict: str) ->
 
 
 def _write(path: Path, lines: Iterator[str]) -> None:
+    """Errors name the file that the user named, wherever the bytes went first."""
+    special = path.exists() and not path.is_file()  # a pipe or a device, which a file in its place would not be
+    try:
+        if special:
+            _fill(path, lines)
+        else:
+            _put_in_place(path, lines)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _put_in_place(path: Path, lines: Iterator[str]) -> None:
     """Written aside and put in place when it is whole; what was there before stays until then."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with aside.open("wb") as file:
-            for line in lines:
-                file.write(line.encode("utf-8", "backslashreplace") + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        _fill(aside, lines)
         aside.replace(path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             aside.unlink()
         raise
+
+
+def _fill(path: Path, lines: Iterator[str]) -> None:
+    with path.open("wb") as file:
+        for line in lines:
+            file.write(line.encode("utf-8", "backslashreplace") + b"\n")
+        file.flush()
+        if path.is_file():
+            os.fsync(file.fileno())

@@ -126,10 +126,11 @@ def _recover(story: Story, wal: Path) -> Mapping[int, Record]:
     missing = sum(id_ not in records for id_ in range(1, story.promise.values + 1))
     changed = sum(not _is_right(record, story.values) for record in records.values())
     story.lost = missing + changed
-    promised = (
-        f"{count(story.promise.values)} had been promised, {count(missing)} are missing, {count(changed)} changed"
+    are = "is" if missing == 1 else "are"
+    talk(
+        f"recovered {count(len(records), 'value')} in {story.recovered_in:.2f} s; "
+        f"{count(story.promise.values)} had been promised, {count(missing)} {are} missing, {count(changed)} changed"
     )
-    talk(f"recovered {count(len(records), 'value')} in {story.recovered_in:.2f} s; {promised}")
     return records
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from walcore.cli import DAMAGE, OK
-from walcore.cli.damage import around
+from walcore.cli.damage import around, fault_row
 from walcore.cli.options import KIND_NAMES, as_json, by_kind, log_directory
 from walcore.cli.output import console, count, new_table, progress, rate, size, write_json
 
@@ -33,6 +33,7 @@ def command(wal: Path, as_json: bool) -> int:
       walcore verify store/wal
       walcore verify store/wal --json | jq 'select(.what == "fault")'
     """
+    from walcore.cli.quarantine import quarantined
     from walcore.reader import ReadMode, read
     from walcore.segments import list_segments
 
@@ -56,6 +57,7 @@ def command(wal: Path, as_json: bool) -> int:
         "first_lsn": reader.report.first_lsn,
         "last_lsn": reader.report.last_lsn,
         **by_kind(kinds),
+        **quarantined(wal),
         "seconds": round(seconds, 6),
     }
     if as_json:
@@ -68,19 +70,13 @@ def command(wal: Path, as_json: bool) -> int:
 def _write(facts: dict[str, Any], report: Report) -> None:
     write_json(facts)
     for fault in report.faults:
-        write_json({
-            "what": "fault",
-            "kind": str(fault.kind),
-            "segment": fault.segment,
-            "offset": fault.offset,
-            "lsn_before": fault.lsn_before,
-            "lsn_after": fault.lsn_after,
-            "detail": fault.detail,
-        })  # fmt: skip
+        write_json(fault_row(fault))
 
 
 def _show(facts: dict[str, Any], kinds: Counter[str], report: Report) -> None:
     from rich.markup import escape
+
+    from walcore.cli.quarantine import described
 
     screen = console()
     verdict = "[bold green]complete[/]" if facts["complete"] else "[bold red]DAMAGED: values may be missing[/]"
@@ -92,6 +88,8 @@ def _show(facts: dict[str, Any], kinds: Counter[str], report: Report) -> None:
     table.add_row("records", count(facts["records"]), f"{lsns}, read at {rate(facts['records'], facts['seconds'])}")
     for kind, name in KIND_NAMES.items():
         table.add_row(f"  {name}", count(kinds[kind]))
+    if facts["quarantine_files"] != 0:
+        table.add_row("quarantine", "", f"{described(facts)}; left out of the log when it was opened, not read here")
     screen.print(table)
     if not report.faults:
         return
