@@ -150,8 +150,8 @@ class Sealer:
     `close`.  It waits without polling.
 
     State, all under `_lock` (taken itself, not through `_changed`: a signal's exception can't come between its taking
-    and the block that gives it back): `_segments` and `_forced` are what waits, `_current` is what is being sealed; `_round`
-    rises with every `stop`, and a seal of an earlier round gives up; `_closing` ends the thread once nothing waits.
+    and the block that gives it back): `_segments` and `_forced` are what waits, `_current` is what is being sealed;
+    `_round` rises with every `stop`, and a seal of an earlier round gives up; `_closing` ends the thread once nothing waits.
     Submitters, `stop` and `close` wake the thread; the thread wakes `stop` when it gets idle.  The lock is reentrant: a
     signal handler that logs may run while this very thread holds it.
     """
