@@ -151,9 +151,9 @@ class Sealer:
 
     State, all under `_lock` (taken itself, not through `_changed`: a signal's exception can't come between its taking
     and the block that gives it back): `_segments` and `_forced` are what waits, `_current` is what is being sealed;
-    `_round` rises with every `stop`, and a seal of an earlier round gives up; `_closing` ends the thread once nothing waits.
-    Submitters, `stop` and `close` wake the thread; the thread wakes `stop` when it gets idle.  The lock is reentrant: a
-    signal handler that logs may run while this very thread holds it.
+    `_round` rises with every `stop`, and a seal of an earlier round gives up; `_closing` ends the thread once nothing
+    waits. Submitters, `stop` and `close` wake the thread; the thread wakes `stop` when it gets idle. The lock is
+    reentrant: a signal handler that logs may run while this very thread holds it.
     """
 
     def __init__(self, directory: Directory, *, on_force: Callable[[Path], object] | None = None) -> None:
