@@ -8,10 +8,11 @@ leaves of frames that were never acknowledged; corruption is damage to what was.
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from walcore._core.decode import BAD_LENGTH, MORE, OTHER, Decoder, Record, find_frame
 from walcore._core.encode import crc32c
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ZEROS: Final = bytes(8)
+_OBJECT: Final = re.compile(rb"[ \t\r\n]*+\{")
 _SECTOR: Final = 512
 _MAX_UINT32: Final = 2**32 - 1
 # What the search for the next frame may spend on checksums of what looks like one; an honest file needs a fraction.
 _TRIAL_BYTES: Final = 1 << 30
+# The price of one that can't be there in full, in such bytes.
+_TRIAL_COST: Final = 4096
 # More mint frames than the 32 KiB that deflate looks back can hold.
 _REACH: Final = 512
 
@@ -172,7 +176,7 @@ class FrameReader:
         self._decoder = Decoder(tuple(ValueKind) if records or wanted is not None else None, wanted)
         self._checksum = checksum or self.sealed
         self._sound = True
-        self._recent: list[Record] = []
+        self._recent: list[int] = []
         self._trials = _TRIAL_BYTES + 4 * size
         self._behind: bool | None = None
         """Where `resume` goes on: True here, False nowhere, None must be searched."""
@@ -247,9 +251,9 @@ class FrameReader:
         if not self.sealed:
             return batch
         if not self._sound:
-            seen = {record.lsn for record in self._recent}
+            seen = set(self._recent)
             batch = [record for record in batch if not (record.lsn in seen or seen.add(record.lsn))]  # type: ignore[func-returns-value]
-        self._recent = (self._recent + batch[-_REACH:])[-_REACH:]
+        self._recent = (self._recent + [record.lsn for record in batch[-_REACH:]])[-_REACH:]
         return batch
 
     def _take(self, size: int) -> None:
@@ -264,30 +268,31 @@ class FrameReader:
 
     def _more(self) -> bool:
         """Have the whole of the next frame here."""
-        window = self._window
         need = self._decoder.frame_size or LENGTH_SIZE
         problem = self._doubt(need) if need > LARGE else None
         if problem is not None:
             return self._damaged(problem)
-        return window.fill(need) or self._ended()
+        return self._window.fill(need) or self._ended()
 
     def _doubt(self, need: int) -> str | None:
         """Why a frame of `need` bytes, too many to gather on a length field's word, is none; None if it may be one."""
-        window, source = self._window, self._window.source
+        window = self._window
         if window.fill(LENGTH_SIZE + 1) and window.data[window.start + LENGTH_SIZE] not in b"{ \t\r\n":
             return "a large length, and no JSON object behind it"
-        left = source.remaining()
-        there = left is None or len(window) + left >= need
-        if there and source.holds(window.offset + LENGTH_SIZE, need - FRAME_OVERHEAD) is False:
+        if self._trials < 0:
+            return "a large length, and too many before it that were wrong"
+        if window.source.holds(window.offset + LENGTH_SIZE, need - FRAME_OVERHEAD) is False:
+            self._trials -= need
             return _BAD_CRC
         return None
 
     def _ended(self) -> bool:
         """Stop at the end of the bytes, with a fault if it shouldn't be there."""
-        damage, rest = self._window.source.damage, len(self._window)
-        if damage is not None:
-            return self._stop(FaultKind(damage[0]), damage[1], behind=False)
-        if rest:
+        source = self._window.source
+        ahead = source.remaining()  # of a large frame that was looked at only
+        if source.damage is not None:
+            return self._stop(FaultKind(source.damage[0]), source.damage[1], behind=None if ahead else False)
+        if rest := len(self._window) + (ahead or 0):
             return self._damaged(f"the file ends inside a frame, {rest} bytes behind its start", unfinished=True)
         if self.sealed and self.summary is None and self._sound:
             return self._stop(FaultKind.MISSING_SUMMARY, "a sealed segment that ends without its summary", behind=False)
@@ -319,10 +324,12 @@ class FrameReader:
         window, decoder = self._window, self._decoder
         offset, size = window.offset, decoder.frame_size
         start = window.start + LENGTH_SIZE
-        line = bytes(memoryview(window.data)[start : start + size - FRAME_OVERHEAD])
+        end = start + size - FRAME_OVERHEAD
         problem = None
         try:
-            fields = parse_line(line)
+            if not _OBJECT.match(window.data, start, end) or window.data.rfind(b"}", start, end) < 0:
+                _refuse(window.data[start : start + 20])  # before a copy is made of what may be half a gigabyte
+            fields = parse_line(bytes(memoryview(window.data)[start:end]))
             if fields.get("t") == "M":
                 record = _record(fields)
                 if decoder.count(record.lsn, record.id):
@@ -386,11 +393,12 @@ class FrameReader:
         window, source = self._window, self._window.source
         size = int.from_bytes(window.data[window.start : window.start + LENGTH_SIZE], "little")
         left = source.remaining()
+        self._trials -= _TRIAL_COST
         if left is not None and len(window) + left < size + FRAME_OVERHEAD:
             return False
         self._trials -= size
-        if size > LARGE and (holds := source.holds(window.offset + LENGTH_SIZE, size)) is not None:
-            return holds
+        if size > LARGE - FRAME_OVERHEAD:
+            return source.holds(window.offset + LENGTH_SIZE, size) is True
         if not window.fill(size + FRAME_OVERHEAD):
             return False
         start = window.start + LENGTH_SIZE
@@ -420,6 +428,11 @@ class _Zeros:
 
     def found(self) -> bool:
         return self._run or (self._to_sector > 0 and self._head == bytes(self._to_sector))
+
+
+def _refuse(begin: bytearray) -> NoReturn:
+    msg = f"not a JSON object: {bytes(begin)!r}"
+    raise ValueError(msg)
 
 
 def _record(fields: dict[str, Any]) -> Record:

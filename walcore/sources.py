@@ -1,17 +1,19 @@
 """The plain bytes of a segment, from a plain or a gzip file, in constant memory.
 
-A source is read once, forwards, into a `Window`: a buffer that slides over the bytes and grows only by bytes that are
-really there, never by what a length field claims.  Reading is by pread up to a size fixed beforehand, never by mapping:
-a file cut meanwhile would kill the process.
+A source is read once, forwards, into a `Window`: a buffer that slides over the bytes.  It is made larger than LARGE for
+no length that a file claims, only for a frame whose checksum the source has found to hold.  Reading is by pread up to a
+size fixed beforehand, never by mapping: a file cut meanwhile would kill the process.
 """
 
 from __future__ import annotations
 
 import os
 import zlib
+from copy import copy
 from typing import Any, Final, Protocol
 
 from walcore._core.encode import crc32c
+from walcore.format import CRC_SIZE
 
 CHUNK: Final = 256 * 1024
 """Bytes read at a time: a batch of records stays in the processor's cache."""
@@ -19,6 +21,8 @@ LARGE: Final = 1024 * 1024
 """A frame above this is looked at before it is gathered in memory."""
 # Input of a stream that is known to be damaged goes in by so few bytes, since each call copies what it left of them.
 _CAREFUL_BYTES: Final = 64
+# The CRC-32C of any bytes with their own CRC-32C behind them.
+_RESIDUE: Final = crc32c(bytes(CRC_SIZE))
 
 
 class Source(Protocol):
@@ -34,7 +38,11 @@ class Source(Protocol):
         """Bytes still to come, None if that can't be known before they came."""
 
     def holds(self, offset: int, size: int) -> bool | None:
-        """Whether the `size` bytes of JSON at `offset` match the CRC-32C behind them; None if it can't look ahead."""
+        """Whether the `size` bytes of JSON at `offset` match the CRC-32C behind them, found out in constant memory.
+
+        None if the source ends before; from then on `remaining` and `damage` tell where and why.  Ask in the order of
+        offsets.
+        """
 
 
 class PlainSource:
@@ -59,16 +67,18 @@ class PlainSource:
         """See Source."""
         return self.size - self.offset
 
-    def holds(self, offset: int, size: int) -> bool:
+    def holds(self, offset: int, size: int) -> bool | None:
         """See Source."""
-        crc, at, end = 0, offset, offset + size
+        crc, at, end = 0, offset, offset + size + CRC_SIZE
+        if end > self.size:
+            return None
         while at < end:
             part = os.pread(self.fd, min(CHUNK, end - at), at)
             if not part:
-                return False
+                return None
             crc = crc32c(part, crc)
             at += len(part)
-        return crc.to_bytes(4, "little") == os.pread(self.fd, 4, end)
+        return crc == _RESIDUE
 
 
 class GzipSource:
@@ -76,42 +86,89 @@ class GzipSource:
 
     A call that fails keeps what it had decompressed.  So after a failure all is done again up to there, and then byte
     by byte: every byte before the damage is had.
+
+    To look ahead it sends a scout: one more pass over the bytes, however many frames are looked at.  Once one of them
+    didn't hold, the scout is zlib's, whose state can be copied: it waits where it is and sends a copy ahead.
     """
 
-    def __init__(self, fd: int, size: int) -> None:
+    def __init__(self, fd: int, size: int, inflater: Any = None) -> None:
         self.damage: tuple[str, str] | None = None
         self._fd, self._size = fd, size
-        self._given = 0
-        self._start(_inflater(), CHUNK)
+        self.given = 0
+        self._start(inflater or _inflater(), CHUNK)
         self._again = 0
+        self._scout: GzipSource | None = None
+        self._doubtful = False
+        """A frame didn't hold."""
+        self._held = -1
+        """Offset of the bytes that held last: the scout is behind them."""
+        self._total: int | None = None
+        """Bytes in all, once a scout came to their end."""
 
     def _start(self, inflater: Any, piece: int) -> None:
-        self._file = PlainSource(self._fd, self._size)
+        self.file = PlainSource(self._fd, self._size)
         self._inflater = inflater
         self._piece = piece
         self._input = b""
-        self._stream: Any = None
+        self.stream: Any = None
         self._members = 0
         self._ended = False
 
-    def remaining(self) -> None:
+    def remaining(self) -> int | None:
         """See Source."""
+        return None if self._total is None else max(0, self._total - self.given)
 
-    def holds(self, offset: int, size: int) -> None:
+    def holds(self, offset: int, size: int) -> bool | None:
         """See Source."""
+        end = offset + size + CRC_SIZE
+        if offset == self._held:
+            return True
+        if self._total is not None and end > self._total:
+            return None
+        if self._scout is None or self._scout.given > offset:
+            self._scout = GzipSource(self._fd, self._size, zlib if self._doubtful else _inflater())
+        self._scout.digest(offset)
+        ahead = self._scout.fork() if self._doubtful else self._scout
+        crc = ahead.digest(end)
+        if crc == _RESIDUE:
+            self._scout, self._held = ahead, offset
+            return True
+        if not self._doubtful:
+            self._scout, self._doubtful = None, True
+        if crc is None:
+            self._total, self.damage = ahead.given, ahead.damage
+            return None
+        return False
+
+    def fork(self) -> GzipSource:
+        """A source that goes on from here on its own; for one that decompresses by zlib."""
+        other = copy(self)
+        other.file = copy(self.file)
+        other.stream = self.stream and self.stream.copy()
+        return other
+
+    def digest(self, end: int) -> int | None:
+        """Go on to the offset `end`; the CRC-32C of the bytes up to there, None if they end before."""
+        crc, room = 0, memoryview(bytearray(CHUNK))
+        while self.given < end:
+            got = self.readinto(room[: min(CHUNK, end - self.given)])
+            if got == 0:
+                return None
+            crc = crc32c(room[:got], crc)
+        return crc
 
     def readinto(self, room: memoryview) -> int:
         """See Source."""
         got, careful = 0, self._piece < CHUNK
-        while got < len(room) and not self._ended and (self._stream is not None or self._next_member()):
-            most = min(self._again, CHUNK) or (1 if careful else len(room))
+        while got < len(room) and not self._ended and (self.stream is not None or self._next_member()):
+            most = min(self._again, CHUNK) or (1 if careful else min(len(room), CHUNK))
             try:
-                data = self._stream.decompress(self._input, most)
+                data = self.stream.decompress(self._input, most)
             except self._inflater.error as error:
                 if careful:
                     self._end("corrupt_frame", f"damaged gzip: {error}")
                     break
-                careful, self._again = True, self._given
+                careful, self._again = True, self.given
                 self._start(zlib, _CAREFUL_BYTES)
                 continue
             self._after(data)
@@ -122,21 +179,21 @@ class GzipSource:
                 got += len(data)
                 if not careful:
                     break
-        self._given += got
+        self.given += got
         return got
 
     def _after(self, data: bytes) -> None:
         """Note what the stream left of its input; go on to the next member behind its end."""
-        stream = self._stream
+        stream = self.stream
         if stream.eof:
-            self._input, self._stream = stream.unused_data, None
+            self._input, self.stream = stream.unused_data, None
             self._members += 1
             return
         self._input = stream.unconsumed_tail
         if not self._input and not data:
             self._input = self._read()
             if not self._input:
-                self._end("truncated_gzip", f"the file ends inside its gzip stream, after {self._file.offset} bytes")
+                self._end("truncated_gzip", f"the file ends inside its gzip stream, after {self.file.offset} bytes")
 
     def _next_member(self) -> bool:
         if self._members:  # zeros may pad a gzip file, as tapes have it
@@ -150,14 +207,14 @@ class GzipSource:
         elif not b"\x1f\x8b".startswith(self._input[:2]):
             self._end("corrupt_frame", "no gzip stream" if not self._members else "bytes behind the gzip stream")
         elif len(self._input) < 2:
-            self._end("truncated_gzip", f"the file ends after {self._file.size} bytes")
+            self._end("truncated_gzip", f"the file ends after {self.file.size} bytes")
         else:
-            self._stream = self._inflater.decompressobj(wbits=31)  # checks the trailer as well
+            self.stream = self._inflater.decompressobj(wbits=31)  # checks the trailer as well
         return not self._ended
 
     def _read(self) -> bytes:
         room = bytearray(self._piece)
-        got = self._file.readinto(memoryview(room))
+        got = self.file.readinto(memoryview(room))
         return bytes(memoryview(room)[:got])
 
     def _end(self, kind: str, detail: str) -> None:
@@ -193,7 +250,10 @@ class Window:
         self.offset += size
 
     def fill(self, size: int) -> bool:
-        """Have at least `size` bytes here, and as many more as one reading gives; False if the source ends before."""
+        """Have at least `size` bytes here, and as many more as one reading gives; False if the source ends before.
+
+        The buffer becomes as large as that: more than LARGE is asked only for what `holds`.
+        """
         left = self.source.remaining()
         if left is not None and len(self) + left < size:
             return False
@@ -207,11 +267,11 @@ class Window:
         return True
 
     def _make_room(self, size: int) -> None:
-        if self.start:
-            kept = self.data[self.start : self.stop]
-            if len(self.data) > CHUNK and len(kept) < CHUNK >= size:
-                self.data = bytearray(CHUNK)  # a large frame has passed
-            self.data[: len(kept)] = kept
-            self.start, self.stop = 0, len(kept)
-        if self.stop == len(self.data):  # full of real bytes, and the frame goes on
-            self.data.extend(bytes(min(len(self.data), max(size - len(self.data), CHUNK))))
+        passed = len(self.data) > CHUNK >= size and len(self) < CHUNK  # a large frame has
+        if not (passed or self.start or len(self.data) < size):
+            return
+        kept = self.data[self.start : self.stop]
+        if passed or len(self.data) < size:
+            self.data = bytearray(CHUNK if passed else size)
+        self.data[: len(kept)] = kept
+        self.start, self.stop = 0, len(kept)
