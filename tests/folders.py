@@ -13,6 +13,8 @@ from typing import Any
 
 import oracle
 
+from walcore.errors import WalFullError
+
 STORE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 OTHER_STORE = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 CALLS = ("open", "write", "fsync", "fdatasync", "link", "rename", "unlink", "mkdir", "fchmod")
@@ -90,7 +92,7 @@ def every_kill(
         try:
             with failing(monkeypatch, nth, error, for_ever=True):
                 work(copy)
-        except (Killed, OSError):
+        except (Killed, OSError, WalFullError):
             yield nth, copy
         else:
             yield 0, copy

@@ -10,6 +10,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from walcore.format import LOCK_NAME, QUARANTINE_NAME, STATE_NAME
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -20,6 +22,15 @@ FOLDER_MODE: Final = 0o750
 # Reading never follows a link, and never waits for the other end of a FIFO.
 READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 NOT_REGULAR: Final = "not a regular file"
+
+_HINTS: Final = {
+    errno.EROFS: "opening for writing needs a file system mounted for it; reading doesn't",
+    errno.EACCES: "opening for writing needs leave to write in the log's folder and to read its files; reading does "
+    "without the former",
+    errno.ENOTDIR: "a log is a folder of its own; name one",
+}
+_MOVE: Final = "walcore needs this name for a file or folder of its own; move away what has it and open again"
+_ODD: Final = dict.fromkeys((errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.ENXIO), _MOVE)
 
 
 if sys.platform == "darwin":
@@ -57,12 +68,26 @@ def copy_range(source: int, target: int, start: int, end: int) -> None:
     Raises:
         OSError: also (EIO) when the source ends before `end`.
     """
+    size = os.fstat(source).st_size
     while start < end:
-        chunk = os.pread(source, min(COPY_BYTES, end - start), start)
-        if not chunk:
-            raise OSError(errno.EIO, f"file ended at {start}, {end} bytes were expected")
+        hole = min(_next_data(source, start, size), end) - start
+        if hole:  # kept: written out, a sparse file could fill the disk
+            os.ftruncate(target, os.fstat(target).st_size + hole)
+        chunk = os.pread(source, min(COPY_BYTES, end - start - hole), start + hole)
+        if not chunk and start + hole < end:
+            raise OSError(errno.EIO, f"file ended at {start + hole}, {end} bytes were expected")
         write_all(target, chunk)
-        start += len(chunk)
+        start += hole + len(chunk)
+
+
+def _next_data(fd: int, offset: int, size: int) -> int:
+    """Where, at or behind `offset`, something was written; `size` if nothing was."""
+    if not hasattr(os, "SEEK_DATA"):
+        return offset
+    try:
+        return os.lseek(fd, offset, os.SEEK_DATA)
+    except OSError as exc:
+        return max(offset, size) if exc.errno == errno.ENXIO else offset
 
 
 @contextmanager
@@ -76,6 +101,21 @@ def told(call: str, path: Path) -> Iterator[None]:
             if exc.filename2 is not None:
                 del exc.filename2
             exc.call = call  # type: ignore[attr-defined]
+        raise
+
+
+@contextmanager
+def advised() -> Iterator[None]:
+    """Add to the text of an OSError that comes from opening a log what to do about it."""
+    try:
+        yield
+    except OSError as exc:
+        hint = None
+        if os.path.basename(str(exc.filename)) in (LOCK_NAME, QUARANTINE_NAME, STATE_NAME):  # noqa: PTH119
+            hint = _ODD.get(exc.errno or 0)
+        hint = hint or _HINTS.get(exc.errno or 0)
+        if hint and exc.filename is not None and not str(exc.strerror).endswith(hint):
+            exc.strerror = f"{exc.strerror}: {hint}"
         raise
 
 

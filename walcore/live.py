@@ -21,7 +21,9 @@ from walcore import purge as purging
 from walcore._core.encode import header_frame
 from walcore._core.writer import Writer
 from walcore.config import SyncPolicy
-from walcore.errors import WalClosedError, WalFailedError, WalFullError, WalTimeoutError
+from walcore.errors import WalClosedError, WalError, WalFailedError, WalFullError, WalTimeoutError
+from walcore.files import advised
+from walcore.format import MAX_INT32
 from walcore.lock import DirectoryLock
 from walcore.opening import check_store, open_directory
 from walcore.seal import Sealer
@@ -134,7 +136,7 @@ class Tail:
         path = str(getattr(cause, "filename", None) or self._path())
         if isinstance(cause, OSError) and not cause.strerror:
             cause = OSError(cause.errno, os.strerror(cause.errno or 0), path)
-        why = getattr(cause, "strerror", None) or cause
+        why = getattr(cause, "strerror", None) or str(cause) or repr(cause)
         msg = (
             f"{call} of {path} failed: {why}.  Nothing above LSN {durable_lsn} is acknowledged; close the log and open "
             "it anew to recover"
@@ -213,6 +215,10 @@ class LiveLog:
         self.closed = False
         self.core: Writer  # not there while the log is being opened
         self._closing = threading.RLock()
+        with advised():
+            self._take(config, create=create)
+
+    def _take(self, config: WalConfig, *, create: bool) -> None:
         self.directory = Directory(self.path, create=create)
         self.lock = DirectoryLock(self.path)
         # Before the lock is taken: a child forked from now on gives up its copies.
@@ -230,6 +236,9 @@ class LiveLog:
 
     def _open(self, config: WalConfig) -> None:
         self.opening = open_directory(self.directory, config.store_uuid)
+        if self.opening.next_number > MAX_INT32:
+            msg = f"{self.path}: segment {MAX_INT32} is there, there is no number above it: begin a new log"
+            raise WalError(msg)
         self.sealer = Sealer(self.directory, on_force=config.on_force)
         self.tail = Tail(self.directory, self.opening, self.sealer)
         interval = config.sync_interval if config.sync_policy is SyncPolicy.INTERVAL else 0

@@ -8,6 +8,7 @@ may have left pages that never reached the disk, and after a failed sync what th
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -15,13 +16,24 @@ import stat
 import uuid
 import zlib
 from collections import defaultdict
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from walcore.errors import StoreMismatchError, WalError
-from walcore.format import LOCK_NAME, MAX_LSN, QUARANTINE_NAME, SEALED_SUFFIX, TEMPORARY_SUFFIX
+from walcore.errors import StoreMismatchError, WalError, WalFullError
+from walcore.format import LOCK_NAME, MAX_LSN, QUARANTINE_NAME, SEALED_SUFFIX, STATE_NAME, TEMPORARY_SUFFIX
 from walcore.frames import Fault, FaultKind, SegmentCheck, check_segment
+from walcore.plan import (
+    cut_off,
+    find_losses,
+    foreign,
+    known_size,
+    known_sizes,
+    missing,
+    owner,
+    replaced,
+    same_store,
+    vouches,
+)
 from walcore.purge import begun, carry_out
 from walcore.segments import COPY_BYTES, NOT_REGULAR, Directory, Segment
 from walcore.state import State, read_state, write_state
@@ -30,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from walcore.segments import PurgeMarker
+    from walcore.state import Loss
 
 log = logging.getLogger("walcore")
 
@@ -96,6 +109,7 @@ def open_directory(directory: Directory, store_uuid: str | None) -> Opening:
         StoreMismatchError: the directory holds the log of another store; nothing was written.
         CorruptionError: a purge began and its marker can't be read; nothing was written.
         WalError: the LSNs are used up.
+        WalFullError: the disk is full; the log is as it was, and the message says how much room opening needs.
         OSError: reading or writing failed; no segment was changed that isn't whole and durable.
     """
     segments, state, marker = directory.segments(), read_state(directory), begun(directory)
@@ -104,31 +118,55 @@ def open_directory(directory: Directory, store_uuid: str | None) -> Opening:
     if marker:
         carry_out(directory, marker)
         segments, state = directory.segments(), read_state(directory)
-    return _Repair(directory, store, state).run(segments, purge_finished=marker is not None)
+    repair = _Repair(directory, store, state)
+    try:
+        opening = repair.run(segments, purge_finished=marker is not None)
+    except OSError as exc:
+        if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        size, what = repair.writing
+        msg = (
+            f"opening {directory.path} needs about {size} bytes of free space to {what}: {exc.strerror}; nothing is "
+            "lost, free some and open again"
+        )
+        raise WalFullError(msg) from exc
+    _tell(directory, opening)
+    return opening
+
+
+def _tell(directory: Directory, opening: Opening) -> None:
+    """Log all that was out of order, so that it is known even where nobody asks for `opening`."""
+    for what, removals in (("cut off a tear of", opening.cut), ("moved away", opening.quarantined)):
+        for one in removals:
+            log.warning(
+                "%s: %s %s, %d bytes from byte %d on, LSN %d before it, %d the highest (%s); they are in %s",
+                directory.path, what, one.segment, one.size, one.offset, one.lsn_before, one.lsn_highest, one.reason,
+                one.copy,
+            )  # fmt: skip
+    for fault in opening.faults:
+        log.warning(
+            "%s: %s in %s at byte %d, LSN %s before it: %s",
+            directory.path, fault.kind, fault.segment, fault.offset, fault.lsn_before, fault.detail,
+        )  # fmt: skip
 
 
 def _owner(
     directory: Directory, asked: str | None, segments: list[Segment], state: State | None, marker: PurgeMarker | None
 ) -> str:
-    """The store's uuid: of the newest readable header, else of the state or marker, else the one asked for, or new."""
-    headers = [segment.header.store for segment in segments if segment.header]
-    small = [known.store for known in (marker, state) if known]
-    owner = next(iter(headers[-1:] + small), None)
-    if owner is None:
+    """The store's uuid: the log's owner, else the one asked for, else a new one."""
+    store = owner(segments, state, marker)
+    if store is None:
         if asked is None:
             asked = str(uuid.uuid4())
             log.info("%s: a new log, for store %s", directory.path, asked)
         return asked
-    if asked is not None and not _same_store(asked, owner):
-        msg = f"{directory.path} holds the log of store {owner}, not of {asked}; nothing was written"
+    if asked is not None and not same_store(asked, store):
+        msg = (
+            f"{directory.path} holds the log of store {store}, not of {asked}; nothing was written.  Leave store_uuid "
+            "out to open it as it is, or open the directory of your store"
+        )
         raise StoreMismatchError(msg)
-    return owner
-
-
-def _same_store(one: str, other: str) -> bool:
-    with suppress(ValueError):
-        return one == other or uuid.UUID(one) == uuid.UUID(other)
-    return False
+    return store
 
 
 @dataclass(slots=True)
@@ -146,12 +184,20 @@ class _Repair:
     warnings: list[str] = field(default_factory=list)
     kept: list[Segment] = field(default_factory=list)
     damaged: set[str] = field(default_factory=set)
+    foreign: list[Segment] = field(default_factory=list)
+    losses: tuple[Loss, ...] = ()
+    sizes: dict[tuple[int, int], int] = field(default_factory=dict)
+    gone: bool = False
+    """A segment that was on disk isn't there under its number; without a readable header it may be."""
+    writing: tuple[int, str] = (4096, f"write {STATE_NAME}")
+    """How many bytes are being written, and what for."""
 
     def run(self, segments: list[Segment], *, purge_finished: bool) -> Opening:
         self._remove_temporaries()
-        self._believe_state(segments)
+        own = [segment for segment in segments if self._is_own(segment)]
+        self._believe_state(own)
         self._scan_quarantine()
-        for group in _groups(segments):
+        for group in _groups(own):
             self._take_group(group)
         self.directory.sync()
         self.kept.sort(key=lambda segment: (segment.number, segment.sealed, segment.name))
@@ -164,8 +210,8 @@ class _Repair:
         return Opening(
             store_uuid=self.store,
             next_lsn=self.highest_lsn + 1,
-            next_number=max([self._lost_number(), *(s.number for s in self.kept)]) + 1,
-            has_segments=bool(self.kept),
+            next_number=max([self._lost_number(), *(s.number for s in self.kept + self.foreign)]) + 1,
+            has_segments=bool(self.kept or self.foreign),
             clean=clean,
             state=state,
             purge_finished=purge_finished,
@@ -184,16 +230,27 @@ class _Repair:
         for name in self.directory.remove_temporaries():
             self.warnings.append(f"removed {name}, which a crash left half made")
 
+    def _is_own(self, segment: Segment) -> bool:
+        """False for another store's: it stays as it is, but its number and LSNs aren't given out again."""
+        fault = foreign(segment, self.store)
+        if fault is not None:
+            self.foreign.append(segment)
+            self._check(segment)
+            self.faults.append(fault)
+        return fault is None
+
     def _believe_state(self, segments: list[Segment]) -> None:
         state = self.state
         if state is None:
             return
         # Even one that doesn't fit knows of LSNs given out.
-        self.highest_lsn = state.last_lsn
-        for segment in segments:
-            plain_size = None if segment.sealed else segment.size
-            if segment.header and state.fits(segment.header.number, segment.header.crc, plain_size):
-                self.vouched_number = state.number
+        self._saw_lsn(state.last_lsn)
+        if any(vouches(state, segment) for segment in segments):
+            self.vouched_number = state.number
+        self.losses = find_losses(state, segments)
+        self.sizes = known_sizes(state)
+        there = {segment.number for segment in segments if state.first_number <= segment.number <= state.number}
+        self.gone = len(there) <= state.number - state.first_number or any(not loss.short for loss in self.losses)
         if state.number and not self.vouched_number:
             self.warnings.append("the state file doesn't fit what is there (another program wrote?): all was read")
 
@@ -225,7 +282,10 @@ class _Repair:
     def _take_pair(self, plain: Segment, sealed: Segment) -> None:
         """A plain and a sealed segment of one number: the sound one counts, the plain one if they differ."""
         checks = [self._check(plain), self._check(sealed)]
-        sound = [s.header is not None and not check.faults for s, check in zip((plain, sealed), checks, strict=True)]
+        sound = [
+            s.header is not None and not check.faults and not cut_off(s, self.sizes)
+            for s, check in zip((plain, sealed), checks, strict=True)
+        ]
         if all(sound) and self._same_content(plain, sealed):
             self._make_durable(sealed)
             self.directory.sync()
@@ -253,32 +313,38 @@ class _Repair:
             self._report(segment, NOT_REGULAR)
         elif segment.header is None:
             self._take_headless(segment, self._check(segment))
-        elif segment.number <= self.vouched_number:
+        elif segment.number <= self.vouched_number and not cut_off(segment, self.sizes):
             self.kept.append(segment)
         else:
             self._keep(segment, self._check(segment))
 
     def _take_headless(self, segment: Segment, check: SegmentCheck) -> None:
+        perhaps = "; perhaps a segment that was on disk and is missing" if self.gone else ""
         if segment.problem == "empty":
-            self._quarantine(segment, check, "empty")
+            self._quarantine(segment, check, "empty" + perhaps)
+        elif self.gone and check.max_lsn:
+            self.damaged.add(segment.name)
+            self.kept.append(segment)
+            self._report(segment, (segment.problem or "") + perhaps)
         elif check.tear or (segment.sealed and (segment.problem == "torn header" or self._begins_with_zeros(segment))):
-            self._quarantine(segment, check, "its header is torn")
+            self._quarantine(segment, check, "its header is torn" + perhaps)
         else:
             self.damaged.add(segment.name)
             self.kept.append(segment)
             self._report(segment, segment.problem or "")
 
     def _check(self, segment: Segment) -> SegmentCheck:
-        vouched = segment.size if 0 < segment.number <= self.vouched_number else 0
-        check = check_segment(segment, vouched=vouched)
+        on_disk = 0 < segment.number <= self.vouched_number
+        check = check_segment(segment, vouched=segment.size if on_disk else known_size(segment, self.sizes))
         self.scanned.append(segment.name)
         self._saw_lsn(check.max_lsn)
         return check
 
     def _keep(self, segment: Segment, check: SegmentCheck, *, as_it_is: bool = False) -> None:
         """Take a segment over: durable, without its tear, with its corruption."""
-        faults = check.faults
-        if segment.sealed or as_it_is:
+        short = cut_off(segment, self.sizes)
+        faults = check.faults or ((replace(short, lsn_before=check.last_lsn or None),) if short else ())
+        if segment.sealed or as_it_is or short:
             self._make_durable(segment)
         elif segment.number > self.vouched_number:
             segment = self._copy(segment, check)
@@ -290,6 +356,7 @@ class _Repair:
 
     def _copy(self, segment: Segment, check: SegmentCheck) -> Segment:
         end = check.end if check.tear else segment.size
+        self.writing = (segment.size + (segment.size - end), f"copy {segment.name}")
         if check.tear:
             reason = check.faults[0].detail
             copy = self.directory.quarantine(segment.name, end, segment.size, check.max_lsn)
@@ -310,6 +377,7 @@ class _Repair:
             os.close(fd)
 
     def _quarantine(self, segment: Segment, check: SegmentCheck, reason: str) -> None:
+        self.writing = (segment.size, f"copy {segment.name} to {QUARANTINE_NAME}/")
         copy = self.directory.quarantine(segment.name, 0, segment.size, check.max_lsn)
         self.directory.delete(segment)
         self.quarantined.append(Removed(segment.name, 0, segment.size, reason, copy, 0, check.max_lsn))
@@ -344,21 +412,16 @@ class _Repair:
     # -- the whole ----------------------------------------------------------------------------------------------------
 
     def _lost_number(self) -> int:
-        """The last number known of, if segments went from behind those that are there: the gap stays visible."""
-        return self.state.number if self.state and self.kept else 0
+        """The last number known to have been lost: it isn't given out again, so the gap stays visible."""
+        return max((loss.number for loss in self.losses), default=0)
 
     def _look_for_gaps(self) -> None:
         numbers = {segment.number for segment in self.kept if segment.header}
-        first = self.state.first_number if self.state else 1
-        behind = max(max(numbers, default=0), self._lost_number())
-        before = min(first, min(numbers, default=first)) - 1
-        for number in [*sorted(set(numbers)), behind + 1]:
-            if number > before + 1:
-                which = (
-                    f"segment {before + 1} is" if number == before + 2 else f"segments {before + 1} to {number - 1} are"
-                )
-                self.faults.append(Fault(FaultKind.MISSING_SEGMENT, "", 0, f"{which} missing"))
-            before = number
+        expected = self.state.first_number if self.state else 1
+        for number in [*sorted(numbers), max([self._lost_number(), *numbers]) + 1]:
+            self.faults.extend(missing(expected, number))
+            expected = max(expected, number + 1)
+        self.faults.extend(replaced(self.losses, numbers))
 
     def _sealable(self, segment: Segment, taken: Iterable[str]) -> bool:
         if segment.sealed or segment.header is None or segment.name in self.damaged:
@@ -369,12 +432,23 @@ class _Repair:
         """Vouch for what was read and made durable, so that the next opening need not; returns (was clean, state)."""
         old = self.state
         headed = [segment for segment in self.kept if segment.header]
-        state = State(last_lsn=self.highest_lsn, number=0, header_crc=0, size=0, store=self.store, clean=False)
+        state = State(
+            last_lsn=self.highest_lsn,
+            number=0,
+            header_crc=0,
+            size=0,
+            store=self.store,
+            clean=False,
+            first_number=old.first_number if old else 1,
+            losses=self.losses,
+        )
         if headed:
             # Of a pair that stays, the plain one: its size tells more.
             last = next(s for s in headed if s.number == headed[-1].number)
             assert last.header is not None
-            state = replace(state, number=last.number, header_crc=last.header.crc, size=last.size)
+            # What was vouched for isn't lowered: a file cut short stays too short.
+            size = max(last.size, known_size(last, self.sizes))
+            state = replace(state, number=last.number, header_crc=last.header.crc, size=size)
             lowest = min(segment.number for segment in headed)
             state = replace(state, first_number=min(lowest, old.first_number) if old else 1)
         # A sealed segment has another size than the plain one that the state speaks of.
@@ -383,7 +457,8 @@ class _Repair:
             and old.number == self.vouched_number
             and replace(old, clean=False, size=state.size) == state
         )
-        if not same and (headed or self.highest_lsn):
+        if not same and (headed or self.highest_lsn or self.losses):
+            self.writing = (4096, f"write {STATE_NAME}")
             write_state(self.directory, state)
         return (same and old is not None and old.clean), (old if same and old else state)
 

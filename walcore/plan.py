@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
-from collections import Counter
-from dataclasses import dataclass, field
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from walcore.frames import Fault, FaultKind, SegmentCheck, check_segment
 from walcore.segments import is_segment_name
-from walcore.state import State, read_state
+from walcore.state import Loss, State, find_state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterable, Iterator
 
-    from walcore.segments import Directory, Segment
+    from walcore.segments import Directory, PurgeMarker, Segment
 
 _EMPTY: Final = "empty"
 _ATTEMPTS: Final = 5
@@ -35,8 +36,12 @@ class Plan:
     """The greatest number that is there, or is known to have been on disk."""
     vouched: int = 0
     """What lies in segments up to this number was on disk."""
-    size: int = 0
-    """Bytes that segment `vouched` had on disk, if it is still plain."""
+    sizes: dict[tuple[int, int], int] = field(default_factory=dict)
+    """By number and header CRC, the bytes that a plain segment is known to have had on disk."""
+
+    def cut_off(self, segment: Segment) -> Fault | None:
+        """The fault that the end of `segment` was lost; None if it wasn't."""
+        return cut_off(segment, self.sizes)
 
 
 def list_all(directory: Directory) -> list[Segment]:
@@ -67,39 +72,117 @@ def _names(directory: Directory) -> set[str]:
 def plan(directory: Directory) -> Plan:
     """List `directory` and decide what counts.  What the marker of an unfinished purge lists is gone."""
     # The state before the listing: what it speaks of then has to be there, unless it was purged in between.
-    state = read_state(directory)
+    state = find_state(directory)
     segments = list_all(directory)
-    if state is not None and state.number > max((s.number for s in segments), default=0):
-        state = read_state(directory)
+    if state and (state.losses or state.number > max((s.number for s in segments), default=0)):
+        state = find_state(directory)
         segments = list_all(directory)
     marker = directory.read_marker()
+    store = owner(segments, state, marker) or ""
     if marker is not None:
         segments = [segment for segment in segments if not marker.lists(segment)]
         state = None
     found = Plan(headless=[segment for segment in segments if segment.header is None])
     found.faults = [_headless_fault(segment) for segment in found.headless]
-    stores = Counter(segment.header.store for segment in segments if segment.header)
-    store = stores.most_common(1)[0][0] if stores else ""
     for segment in segments:
-        if segment.header is not None and segment.header.store == store:
-            found.numbered.setdefault(segment.number, []).append(segment)
+        fault = foreign(segment, store)
+        if fault is not None:
+            found.faults.append(fault)
         elif segment.header is not None:
-            detail = f"belongs to store {segment.header.store!r}, not {store!r}"
-            found.faults.append(Fault(FaultKind.FOREIGN_STORE, segment.name, 0, detail))
+            found.numbered.setdefault(segment.number, []).append(segment)
     found.last = max(found.numbered, default=0)
-    if state is not None and (not stores or state.store == store):
+    if state is not None:
         _heed(state, found)
     return found
 
 
+def owner(segments: Iterable[Segment], state: State | None, marker: PurgeMarker | None) -> str | None:
+    """The uuid of the store whose log this is, for opening and reading alike; None if nothing tells.
+
+    What walcore has once opened stays that store's, whatever is put beside it: else what it acknowledged afterwards
+    would be passed over as foreign.  A log that only RDF4J wrote is that of the newest header.
+    """
+    known = [small.store for small in (state, marker) if small]
+    return known[0] if known else next((s.header.store for s in reversed(list(segments)) if s.header), None)
+
+
+def same_store(one: str, other: str) -> bool:
+    """Whether two spellings are of the same uuid."""
+    with suppress(ValueError):
+        return one == other or uuid.UUID(one) == uuid.UUID(other)
+    return False
+
+
+def foreign(segment: Segment, store: str) -> Fault | None:
+    """The fault that `segment` belongs to another store than `store`; None if it doesn't, or that can't be told."""
+    if segment.header is None or same_store(segment.header.store, store):
+        return None
+    return Fault(FaultKind.FOREIGN_STORE, segment.name, 0, f"belongs to store {segment.header.store!r}, not {store!r}")
+
+
+def vouches(state: State, segment: Segment) -> bool:
+    """Whether `segment` is the one that the state vouches for.
+
+    A state that doesn't fit vouches for nothing, unless the file is the same and merely too short: then it is damaged.
+    """
+    size = None if segment.sealed else max(segment.size, state.size)
+    return segment.header is not None and state.fits(segment.number, segment.header.crc, size)
+
+
+def find_losses(state: State, segments: Iterable[Segment]) -> tuple[Loss, ...]:
+    """What the state knows to have been on disk and is no longer there, of `segments` of its store."""
+    by_number: dict[int, list[Segment]] = {}
+    for segment in segments:
+        by_number.setdefault(segment.number, []).append(segment)
+    losses = {(known.number, known.header_crc): known for known in state.losses}
+    # Another segment in the place of the state's own is what RDF4J leaves that purged and began anew.
+    last = by_number.get(state.number, ())
+    if state.number and (not last or any(vouches(state, segment) for segment in last)):
+        losses.setdefault((state.number, state.header_crc), Loss(state.number, state.header_crc, state.size, False))
+    found = []
+    for key, loss in losses.items():
+        there = [s for s in by_number.get(loss.number, ()) if s.header and (s.number, s.header.crc) == key]
+        if not any(s.sealed or s.size >= loss.size for s in there):
+            found.append(replace(loss, short=bool(there)))
+    return tuple(sorted(found, key=lambda loss: loss.number))
+
+
+def known_sizes(state: State) -> dict[tuple[int, int], int]:
+    """The bytes that plain segments are known to have had on disk, by number and header CRC."""
+    sizes = {(loss.number, loss.header_crc): loss.size for loss in state.losses}
+    return sizes | {(state.number, state.header_crc): state.size}
+
+
+def known_size(segment: Segment, sizes: dict[tuple[int, int], int]) -> int:
+    """The bytes of `segment` that are known to have been on disk; 0 for a sealed one, of which that says nothing."""
+    return 0 if segment.sealed or segment.header is None else sizes.get((segment.number, segment.header.crc), 0)
+
+
+def cut_off(segment: Segment, sizes: dict[tuple[int, int], int]) -> Fault | None:
+    """The fault that `segment` has fewer bytes than were on disk; None if it hasn't."""
+    size = known_size(segment, sizes)
+    if segment.size >= size:
+        return None
+    detail = f"the file ends here, {size} bytes of it were known to be on disk"
+    return Fault(FaultKind.CORRUPT_FRAME, segment.name, segment.size, detail)
+
+
+def replaced(losses: Iterable[Loss], numbers: Container[int]) -> Iterator[Fault]:
+    """The faults that whole segments went, of those whose numbers are there: others show as gaps."""
+    for loss in losses:
+        if not loss.short and loss.number in numbers:
+            detail = "another segment has the number of one that was on disk"
+            yield Fault(FaultKind.MISSING_SEGMENT, f"segment {loss.number}", 0, detail)
+
+
 def _heed(state: State, found: Plan) -> None:
+    losses = find_losses(state, (segment for files in found.numbered.values() for segment in files))
     found.first = state.first_number
-    found.last = max(found.last, state.number)
-    for segment in found.numbered.get(state.number, ()):
-        # A state that doesn't fit vouches for nothing, unless the file is the same and merely too short: it is damaged.
-        size = None if segment.sealed else max(segment.size, state.size)
-        if segment.header and state.fits(segment.number, segment.header.crc, size):
-            found.vouched, found.size = state.number, size or 0
+    found.last = max([found.last, state.number, *(loss.number for loss in losses)])
+    if any(vouches(state, segment) for segment in found.numbered.get(state.number, ())):
+        found.vouched = state.number
+    found.sizes = known_sizes(state)
+    found.faults += replaced(losses, found.numbered)
 
 
 def _headless_fault(segment: Segment) -> Fault:
@@ -108,20 +191,22 @@ def _headless_fault(segment: Segment) -> Fault:
     return Fault(kind, segment.name, 0, problem)
 
 
-def choose(files: list[Segment], vouched: int) -> tuple[Segment, list[Fault]]:
+def choose(files: list[Segment], found: Plan) -> tuple[Segment, list[Fault]]:
     """Of several files of one number, the one that counts, and what the others are reported as.
 
     The sound one counts, the plain one (they come first) if both are; if none is sound, the one that gets furthest.
-    What lies in segments up to number `vouched` was on disk.
     """
     if len(files) == 1:
         return files[0], []
     checks: list[tuple[Segment, SegmentCheck]] = []
     for segment in files:
         try:
-            check = check_segment(segment, segment.size if segment.number <= vouched else 0)
+            check = check_segment(segment, segment.size if segment.number <= found.vouched else 0)
         except FileNotFoundError:
             continue  # sealed since it was listed: the other one is what became of it
+        short = found.cut_off(segment)
+        if short and not check.faults:
+            check = replace(check, faults=(short,))
         checks.append((segment, check))
         if not check.faults:
             break
@@ -150,16 +235,17 @@ def sequence(directory: Directory, found: Plan) -> Iterator[list[Segment] | Faul
         if number > expected:
             late = plan(directory).numbered
             for other in sorted(n for n in late if expected <= n < number):
-                yield from _missing(expected, other)
+                yield from missing(expected, other)
                 yield late[other]
                 expected = other + 1
-            yield from _missing(expected, number)
+            yield from missing(expected, number)
         if number in found.numbered:
             yield found.numbered[number]
         expected = max(expected, number + 1)
 
 
-def _missing(number: int, end: int) -> Iterator[Fault]:
+def missing(number: int, end: int) -> Iterator[Fault]:
+    """The fault that no file has the numbers from `number` to before `end`, if there are any."""
     if number < end:
         name = f"segment {number}" if number == end - 1 else f"segments {number} to {end - 1}"
         yield Fault(FaultKind.MISSING_SEGMENT, name, 0, "no file has this number")

@@ -196,7 +196,7 @@ class Pass:
             if isinstance(files, Fault):
                 self._meet(files, more=True)
                 continue
-            segment, faults = choose(files, found.vouched)
+            segment, faults = choose(files, found)
             for fault in faults:
                 # Where a writer is at work every sealing shows both files for a moment: no reason to stop.
                 if fault.kind is FaultKind.DUPLICATE_SEGMENT and is_locked(self.path):
@@ -217,16 +217,17 @@ class Pass:
         fd, segment = opened
         try:
             number, size = segment.number, segment.size
-            frames = FrameReader(segment, fd, size, records=True, vouched=size if number <= found.vouched else 0)
+            short = found.cut_off(segment)
+            vouched = size if short or number <= found.vouched else 0
+            frames = FrameReader(segment, fd, size, records=True, vouched=vouched)
             place = self.segments
             self.segments += 1
             for batch in self._frames(frames, lambda: number == last and self._growing(fd, size), more=number < last):
                 while self._strays and self._strays[-1][0] < batch[0].lsn:
                     yield from self._stray(directory)
                 yield place, self._count(batch, frames)
-            if frames.fault is None and not segment.sealed and number == found.vouched and size < found.size:
-                detail = f"the file ends here, {found.size} bytes of it were known to be on disk"
-                self._meet(Fault(FaultKind.CORRUPT_FRAME, segment.name, size, detail), more=number < last)
+            if frames.fault is None and short is not None:
+                self._meet(short, more=number < last)
         finally:
             os.close(fd)
 

@@ -56,7 +56,7 @@ def _candidates(directory: Directory, wanted: int, faults: list[Fault]) -> Itera
         if isinstance(files, Fault):
             faults.append(files)
             continue
-        segment, others = choose(files, found.vouched)
+        segment, others = choose(files, found)
         faults += (fault for fault in others if fault.kind not in HARMLESS)
         opened = open_listed(directory, segment)
         if isinstance(opened, Fault):
@@ -68,7 +68,9 @@ def _candidates(directory: Directory, wanted: int, faults: list[Fault]) -> Itera
             records = [record for batch in frames.batches() for record in batch]
         finally:
             os.close(fd)
-        if frames.fault is not None and frames.fault.kind not in HARMLESS:
+        if (short := found.cut_off(segment)) is not None:
+            faults.append(short)
+        elif frames.fault is not None and frames.fault.kind not in HARMLESS:
             faults.append(frames.fault)
         if records:  # RDF4J writes some LSNs out of order: the place in the file doesn't tell
             yield max(reversed(records), key=lambda record: record.lsn)

@@ -357,7 +357,12 @@ class Directory:
         target = f"{name}.{start}-{end}.lsn{lsn}"
         temporary = target + fmt.TEMPORARY_SUFFIX
         with Directory(self.path / fmt.QUARANTINE_NAME, create=True, within=self.fd) as folder:
-            self.copy(name, folder, temporary, start, end)
+            try:
+                self.copy(name, folder, temporary, start, end)
+            except OSError:
+                with suppress(OSError):  # nothing in it: left as it was
+                    os.rmdir(fmt.QUARANTINE_NAME, dir_fd=self.fd)
+                raise
             target = folder._keep(temporary, target)
             folder.sync()
         self.sync()

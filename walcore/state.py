@@ -6,6 +6,7 @@ or doesn't fit (RDF4J wrote meanwhile), all is scanned and nothing is lost but t
 
 from __future__ import annotations
 
+import errno
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -24,13 +25,24 @@ class Folder(Protocol):
         """Make `fields` the durable content of a small checked file."""
 
 
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A segment of `size` bytes, while plain, that was on disk and isn't now; if `short`, only its end went."""
+
+    number: int
+    header_crc: int
+    size: int
+    short: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """Every segment up to `number` is on disk; no LSN up to `last_lsn` may be given out again.
 
     `header_crc` and `size` (bytes, while plain) are those of segment `number`; with `number` 0 there is no segment.
     `first_number` is the lowest number that the log may begin with: above 1 only when a purge left newer segments of
-    RDF4J.  `clean`: the log was closed with segment `number` as its last.
+    RDF4J.  `clean`: the log was closed with segment `number` as its last.  `losses` is what a state vouched for
+    and an opening didn't find: it stays known until a purge, or until it is back, since a later state can't tell of it.
     """
 
     last_lsn: int
@@ -40,6 +52,7 @@ class State:
     store: str
     clean: bool
     first_number: int = 1
+    losses: tuple[Loss, ...] = ()
 
     def fits(self, number: int, header_crc: int, plain_size: int | None) -> bool:
         """Whether a segment is the one vouched for; `plain_size` is None for a sealed one, whose size may differ."""
@@ -53,8 +66,18 @@ def read_state(directory: Folder) -> State | None:
     if fields is None or fields.pop("version", None) != _VERSION:
         return None
     try:
-        return State(**fields)
+        return State(**fields | {"losses": tuple(Loss(**loss) for loss in fields.get("losses", ()))})
     except TypeError:
+        return None
+
+
+def find_state(directory: Folder) -> State | None:
+    """`read_state` for those who only read: a state file that isn't theirs to read, or is no file, says nothing."""
+    try:
+        return read_state(directory)
+    except OSError as exc:
+        if exc.errno not in (errno.EACCES, errno.EPERM, errno.EINVAL):
+            raise
         return None
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +15,12 @@ import folders
 import pytest
 from folders import OTHER_STORE, STORE, mint, plain, put, sealed, tree
 
-from walcore.errors import StoreMismatchError, WalError
-from walcore.frames import FaultKind
+import walcore
+from walcore.errors import StoreMismatchError, WalError, WalFullError
+from walcore.frames import Fault, FaultKind
 from walcore.opening import Opening, check_store, open_directory
+from walcore.purge import mark
+from walcore.reader import Report, read
 from walcore.segments import Directory
 from walcore.state import State, read_state, write_state
 
@@ -35,6 +40,20 @@ def close_cleanly(path: Path, last_lsn: int, *, clean: bool = True) -> State:
         )
         write_state(directory, state)
     return state
+
+
+def passed(path: Path) -> Report:
+    """What a pass over the log reports."""
+    reader = read(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in reader:
+            pass
+    return reader.report
+
+
+def list_faults(path: Path) -> list[Fault]:
+    return list(passed(path).faults)
 
 
 def nothing_done(opening: Opening) -> bool:
@@ -98,7 +117,7 @@ def test_a_segment_sealed_since_the_state_was_written_fits(tmp_path: Path) -> No
 def test_a_state_that_does_not_fit_makes_all_be_read_but_its_lsn_counts(tmp_path: Path, change: str) -> None:
     put(tmp_path, wal_1=plain(1, [1]), wal_2=plain(2, [2]))
     close_cleanly(tmp_path, 70)
-    other = {"size": plain(2, [2, 3]), "header": plain(2, [2], OTHER_STORE), "number": plain(3, [2])}
+    other = {"size": plain(2, [2, 3]), "header": plain(2, [5]), "number": plain(3, [2])}
     if change == "gone":
         (tmp_path / "wal-2.v1").unlink()
     else:
@@ -117,15 +136,16 @@ def test_a_last_segment_that_went_leaves_its_number_free(tmp_path: Path) -> None
     (tmp_path / "wal-2.v1").unlink()
     opening = reopen(tmp_path)
     assert opening.next_number == 3
-    assert [(f.kind, f.detail) for f in opening.faults] == [(FaultKind.MISSING_SEGMENT, "segment 2 is missing")]
+    assert [(f.kind, f.segment) for f in opening.faults] == [(FaultKind.MISSING_SEGMENT, "segment 2")]
+    assert opening.faults[0].detail == list_faults(tmp_path)[0].detail
 
 
 def test_missing_segments_are_told_as_runs(tmp_path: Path) -> None:
     put(tmp_path, wal_3=plain(3, [3]), wal_4=plain(5, [4]), wal_5=plain(2**31 - 1, [5]))
-    assert [f.detail for f in reopen(tmp_path).faults] == [
-        "segments 1 to 2 are missing",
-        "segment 4 is missing",
-        f"segments 6 to {2**31 - 2} are missing",
+    assert [f.segment for f in reopen(tmp_path).faults] == [
+        "segments 1 to 2",
+        "segment 4",
+        f"segments 6 to {2**31 - 2}",
     ]
 
 
@@ -338,6 +358,161 @@ def test_the_plain_file_of_a_pair_goes_after_the_sealed_one_is_on_disk(
     assert calls[:5] == ["fsync", "fdatasync", "fsync", "unlink", "fsync"]
 
 
+# -- what was vouched for and is lost ---------------------------------------------------------------------------------
+
+
+def lose(path: Path, how: str) -> None:
+    content = path.read_bytes()
+    kept = {"emptied": 0, "in its header": 50, "by one byte": len(content) - 1, "at a frame": len(plain(2, [3]))}
+    if how == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes(content[: kept[how]])
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["last", "only"])
+@pytest.mark.parametrize("how", ["deleted", "emptied", "in its header", "by one byte", "at a frame"])
+def test_a_loss_stays_known_until_a_purge(tmp_path: Path, how: str, alone: bool) -> None:
+    number = 1 if alone else 2
+    put(tmp_path, wal_3=plain(number, [3, 4]), **({} if alone else {"wal_1": plain(1, [1, 2])}))
+    close_cleanly(tmp_path, 4)
+    segment = tmp_path / "wal-3.v1"
+    lose(segment, how)
+    left = segment.read_bytes() if segment.exists() else b""
+    short = how in ("by one byte", "at a frame")
+    kind = FaultKind.CORRUPT_FRAME if short else FaultKind.MISSING_SEGMENT
+    where = "wal-3.v1" if short else f"segment {number}"
+    for session in range(4):
+        with walcore.open(tmp_path) as wal:
+            assert [(f.kind, f.segment) for f in wal.opening.faults] == [(kind, where)]
+            assert not wal.opening.cut
+            assert "wal-3.v1" not in [one.name for one in wal.opening.to_seal]
+            if session == 0:
+                assert wal.opening.next_number == number + 1
+                assert bool(wal.opening.quarantined) == (how in ("emptied", "in its header"))
+            if session > 1:
+                wal.commit(wal.log_mint(session, "I", "urn:x"))
+                wal.rotate()
+                wal.commit(wal.log_mint(session + 10, "I", "urn:x"))
+        assert not short or segment.read_bytes() == left
+        report = passed(tmp_path)
+        assert not report.complete
+        assert [(f.kind, f.segment) for f in report.faults] == [(kind, where)]
+    with walcore.open(tmp_path) as wal:
+        wal.purge_all_segments()
+    assert passed(tmp_path).complete
+    with walcore.open(tmp_path) as wal:
+        assert wal.opening.faults == ()
+
+
+def test_a_segment_that_is_back_is_lost_no_longer(tmp_path: Path) -> None:
+    put(tmp_path, wal_1=plain(1, [1]), wal_2=plain(2, [2, 3]))
+    close_cleanly(tmp_path, 3)
+    content = (tmp_path / "wal-2.v1").read_bytes()
+    (tmp_path / "wal-2.v1").unlink()
+    assert reopen(tmp_path).state.losses != ()
+    put(tmp_path, wal_2=content)
+    opening = reopen(tmp_path)
+    assert (opening.faults, opening.state.losses) == ((), ())
+    assert passed(tmp_path).complete
+
+
+def test_a_vouched_part_is_not_cut_though_the_file_has_grown(tmp_path: Path) -> None:
+    content = plain(1, [1, 2, 3])
+    put(tmp_path, wal_1=content)
+    close_cleanly(tmp_path, 3)
+    damaged = content[:-20] + bytes(20) + b"more"
+    put(tmp_path, wal_1=damaged)
+    opening = reopen(tmp_path)
+    assert (opening.cut, tree(tmp_path)["wal-1.v1"]) == ((), damaged)
+    assert [f.kind for f in opening.faults] == [FaultKind.CORRUPT_FRAME]
+    assert not passed(tmp_path).complete
+
+
+def test_a_header_lost_to_zeros_leaves_vouched_records_in_their_place(tmp_path: Path) -> None:
+    put(tmp_path, wal_1=plain(1, [1]), wal_2=bytes(plain(2, range(2, 20))))
+    close_cleanly(tmp_path, 19)
+    content = (tmp_path / "wal-2.v1").read_bytes()
+    put(tmp_path, wal_2=bytes(512) + content[512:])
+    opening = reopen(tmp_path)
+    assert opening.quarantined == ()
+    assert [f.kind for f in opening.faults] == [FaultKind.UNREADABLE_SEGMENT, FaultKind.MISSING_SEGMENT]
+    assert not passed(tmp_path).complete
+
+
+def test_a_plain_file_cut_short_does_not_count_against_its_sealed_twin(tmp_path: Path) -> None:
+    content = plain(1, [1, 2])
+    put(tmp_path, wal_1=content)
+    close_cleanly(tmp_path, 2)
+    put(tmp_path, wal_1=plain(1, [1]), wal_1_gz=sealed(content, 2))
+    assert [record.lsn for record in read(tmp_path)] == [1, 2]
+    reopen(tmp_path)
+    assert [record.lsn for record in read(tmp_path)] == [1, 2]
+
+
+# -- what is told -----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_out_of_order_is_logged_and_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    put(tmp_path, wal_1=plain(1, [1]), wal_2=plain(3, [2]) + b"torn", wal_3=b"", wal_4=plain(3, [9], OTHER_STORE))
+    put(tmp_path, wal_9=plain(4, [9]))
+    with caplog.at_level(logging.INFO, "walcore"):
+        reopen(tmp_path)
+        told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        caplog.clear()
+        put(tmp_path / "sound", wal_1=plain(1, [1]))
+        reopen(tmp_path / "sound")
+        reopen(tmp_path / "sound")
+    assert caplog.records == []
+    size = len(plain(3, [2]))
+    for words in (
+        f"cut off a tear of wal-2.v1, 4 bytes from byte {size} on, LSN 2 before it",
+        "moved away wal-3.v1",
+        "foreign_store in wal-4.v1",
+        "missing_segment in segment 2",
+    ):
+        assert any(words in line for line in told), (words, told)
+    assert len(told) == 4
+
+
+def test_a_full_disk_tells_how_much_room_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, wal_1=plain(1, [1, 2]) + b"torn")
+    before = sorted(path.name for path in tmp_path.iterdir()), tree(tmp_path)
+
+    def full(*_args: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(WalFullError, match=r"needs about \d+ bytes of free space to copy wal-1\.v1") as caught:
+            reopen(tmp_path)
+    assert isinstance(caught.value.__cause__, OSError)
+    assert str(tmp_path) in str(caught.value)
+    assert (sorted(path.name for path in tmp_path.iterdir()), tree(tmp_path)) == before
+    assert reopen(tmp_path).next_lsn == 3
+
+
+@pytest.mark.parametrize("name", ["lock", "quarantine", "walcore.state"])
+@pytest.mark.parametrize("odd", ["link", "other"])
+def test_what_has_a_name_of_ours_is_to_be_moved_away(tmp_path: Path, name: str, odd: str) -> None:
+    path = put(tmp_path / "wal", wal_1=plain(1, [1]) + b"torn")
+    if odd == "link":
+        (path / name).symlink_to(tmp_path)
+    elif name == "quarantine":
+        (path / name).touch()
+    else:
+        (path / name).mkdir()
+    with pytest.raises(OSError, match=rf"move away what has it.*{name}"):
+        walcore.open(path)
+
+
+def test_a_file_in_the_logs_place_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="a folder of its own") as caught:
+        walcore.open(tmp_path / "file")
+    assert caught.value.errno == errno.ENOTDIR
+
+
 # -- stores -----------------------------------------------------------------------------------------------------------
 
 
@@ -345,6 +520,46 @@ def test_the_store_is_that_of_the_newest_header(tmp_path: Path) -> None:
     put(tmp_path, wal_1=plain(1, [1], OTHER_STORE), wal_2=plain(2, [2]))
     assert reopen(tmp_path).store_uuid == STORE
     assert reopen(tmp_path, STORE.upper()).store_uuid == STORE
+
+
+def test_beside_a_foreign_segment_the_log_stays_its_owners(tmp_path: Path) -> None:
+    with walcore.open(tmp_path, store_uuid=STORE) as wal:
+        wal.await_durable(wal.log_mint(1, "I", "urn:own"))
+    alien = plain(5, [500], OTHER_STORE) + b"torn"
+    put(tmp_path, wal_99=alien)
+    for lsn, number in ((501, 6), (502, 7)):
+        with walcore.open(tmp_path) as wal:
+            assert wal.store_uuid == STORE
+            assert wal.opening.next_number == number
+            assert [f.segment for f in wal.opening.faults if f.kind == FaultKind.FOREIGN_STORE] == ["wal-99.v1"]
+            assert "wal-99.v1" not in [segment.name for segment in wal.opening.to_seal]
+            assert wal.log_mint(lsn, "I", "urn:new") == lsn
+            wal.await_durable(lsn)
+        assert tree(tmp_path)["wal-99.v1"] == alien
+        with pytest.warns(walcore.WalDamageWarning):
+            assert lsn in [record.lsn for record in read(tmp_path)]
+        with pytest.warns(walcore.WalDamageWarning):
+            assert walcore.find(tmp_path, lsn) is not None
+
+
+@pytest.mark.parametrize("number", [1, 2, 9])
+@pytest.mark.parametrize("with_state", [False, True])
+@pytest.mark.parametrize("with_marker", [False, True])
+def test_what_is_committed_after_any_opening_is_read_back(
+    tmp_path: Path, number: int, with_state: bool, with_marker: bool
+) -> None:
+    put(tmp_path, wal_1=plain(1, [1]), wal_2=plain(2, [2]))
+    if with_state:
+        close_cleanly(tmp_path, 2)
+    if with_marker:
+        with Directory(tmp_path) as directory:
+            mark(directory, 3, STORE)
+    put(tmp_path, wal_50=plain(number, [50], OTHER_STORE), wal_51=b"", wal_52=plain(3, [52], OTHER_STORE))
+    with walcore.open(tmp_path) as wal:
+        assert wal.store_uuid == (STORE if with_state or with_marker else OTHER_STORE)
+        wal.await_durable(wal.log_mint(77, "I", "urn:new"))
+    with pytest.warns(walcore.WalDamageWarning):
+        assert 77 in [record.id for record in read(tmp_path)]
 
 
 @pytest.mark.parametrize("with_state", [False, True])
@@ -356,7 +571,7 @@ def test_another_store_is_refused_before_anything_is_written(tmp_path: Path, wit
         for name in ("wal-1.v1", "wal-2.v1"):
             (tmp_path / name).unlink()
     before = tree(tmp_path)
-    with pytest.raises(StoreMismatchError, match=f"{STORE}, not of {OTHER_STORE}"):
+    with pytest.raises(StoreMismatchError, match=f"{STORE}, not of {OTHER_STORE}.*Leave store_uuid out"):
         reopen(tmp_path, OTHER_STORE)
     with Directory(tmp_path) as directory, pytest.raises(StoreMismatchError):
         check_store(directory, OTHER_STORE)

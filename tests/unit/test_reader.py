@@ -6,6 +6,7 @@ import errno
 import gc
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -229,9 +230,31 @@ def test_a_torn_state_file_says_nothing(tmp_path: Path) -> None:
 def test_a_segment_of_another_store_is_reported_and_not_read(tmp_path: Path) -> None:
     logs.log(tmp_path, *PARTS)
     logs.write(tmp_path, "wal-99.v1", logs.plain([logs.record(99)], 4, store="other"))
+    # Nothing but the headers tells: the newest one's log it is.
+    assert met(tmp_path)[0] == [logs.record(99)]
+    with Directory(tmp_path) as directory:
+        write_state(directory, State(last_lsn=8, number=0, header_crc=0, size=0, store=logs.STORE, clean=False))
     records, faults, report = met(tmp_path)
     assert (records, faults, report.complete) == (ALL, ["foreign_store"], False)
     assert "'other'" in report.faults[0].detail
+    (tmp_path / STATE_NAME).unlink()
+    with Directory(tmp_path) as directory:
+        directory.write_marker(PurgeMarker(9, logs.STORE, frozenset(), frozenset()))
+    assert met(tmp_path)[:2] == (ALL, ["foreign_store"])
+
+
+@pytest.mark.parametrize("odd", [lambda p: p.mkdir(), lambda p: p.symlink_to("/etc/hostname"), os.mkfifo])
+def test_a_state_that_is_no_file_says_nothing_to_a_reader(log: Path, odd: Callable[[Path], None]) -> None:
+    odd(log / STATE_NAME)
+    assert met(log)[:2] == (ALL, [])
+
+
+def test_a_state_that_may_not_be_read_says_nothing_to_a_reader(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_directory: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("walcore.state.read_state", refuse)
+    assert met(log)[:2] == (ALL, [])
 
 
 def test_what_is_no_file_is_reported_and_never_waited_for(tmp_path: Path) -> None:

@@ -119,6 +119,28 @@ def test_only_regular_files_are_opened(tmp_path: Path, make_odd: object) -> None
     assert (caught.value.errno, caught.value.filename) == (errno.EINVAL, str(path))
 
 
+def test_a_copy_of_a_sparse_file_is_sparse(tmp_path: Path) -> None:
+    size = 64 << 30
+    with (tmp_path / "from").open("wb") as file:
+        file.write(b"begin")
+        file.truncate(size)
+        file.seek(size // 2)
+        file.write(b"middle")
+    with Directory(tmp_path) as directory:
+        directory.copy("from", directory, "whole", 0, size)
+        directory.copy("from", directory, "part", 3, size - 1)
+        with pytest.raises(OSError, match="ended at"):
+            directory.copy("from", directory, "beyond", 0, size + 1)
+    for name, start, length in (("whole", 0, size), ("part", 3, size - 4)):
+        path = tmp_path / name
+        assert path.stat().st_size == length
+        assert path.stat().st_blocks * 512 < size // 1000
+        with path.open("rb") as file:
+            assert file.read(5) == b"begin\0\0\0"[start : start + 5]
+            file.seek(size // 2 - start)
+            assert file.read(7) == b"middle\0"
+
+
 def test_a_missing_directory_and_a_file_in_its_place_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         list_segments(tmp_path / "nowhere")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from folders import STORE
 
 from walcore.segments import Directory
-from walcore.state import State, read_state, write_state
+from walcore.state import Loss, State, read_state, write_state
 
 STATE = State(last_lsn=2**62, number=7, header_crc=0xFFFFFFFF, size=2**40, store=STORE, clean=True, first_number=3)
+LOSSES = (Loss(4, 0xFFFFFFFF, 2**40, short=True), Loss(5, 1, 300, short=False))
 
 
 def test_a_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -19,9 +20,17 @@ def test_a_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
         assert read_state(directory) is None
         write_state(directory, STATE)
         assert read_state(directory) == STATE
-        write_state(directory, replace(STATE, clean=False))
-        assert read_state(directory) == replace(STATE, clean=False)
+        write_state(directory, replace(STATE, clean=False, losses=LOSSES))
+        assert read_state(directory) == replace(STATE, clean=False, losses=LOSSES)
     assert [path.name for path in tmp_path.iterdir()] == ["walcore.state"]
+
+
+def test_a_state_written_before_losses_were_kept_is_read(tmp_path: Path) -> None:
+    fields = {"version": 1} | asdict(STATE)
+    del fields["losses"]
+    with Directory(tmp_path) as directory:
+        directory.write_line("walcore.state", fields)
+        assert read_state(directory) == STATE
 
 
 @pytest.mark.parametrize(
