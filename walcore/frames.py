@@ -15,7 +15,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from walcore._core.decode import BAD_LENGTH, MORE, OTHER, Decoder, Record, find_frame
-from walcore._core.encode import crc32c
+from walcore._core.encode import crc32c, crc32c_backend
+from walcore.errors import WalError
 from walcore.format import CRC_SIZE, FRAME_OVERHEAD, LENGTH_SIZE, MAX_INT32, MAX_LSN, MIN_INT32
 from walcore.jsonline import integer, parse_line, string
 from walcore.record import ValueKind
@@ -231,8 +232,10 @@ class FrameReader:
                     yield self._fresh(batch)
                     batch = []
                 going = self._more()
+            elif status == BAD_LENGTH:
+                going = self._damaged("a length of 0 or above the limit")
             else:
-                going = self._damaged("a length of 0 or above the limit" if status == BAD_LENGTH else _BAD_CRC)
+                going = self._wrong_checksum()
             if not going:
                 break
         if batch:
@@ -303,6 +306,22 @@ class FrameReader:
         self.fault = Fault(kind, self.name, at, detail, lsn_before=self.last_lsn or None)
         self._behind, self._sound = behind, False
         return False
+
+    def _wrong_checksum(self) -> bool:
+        """Stop at a checksum that doesn't hold, once a second program has agreed: it could be ours that is wrong."""
+        import crc32c as witness
+
+        window = self._window
+        start = window.start + LENGTH_SIZE
+        end = start + int.from_bytes(window.data[window.start : start], "little")
+        stored = int.from_bytes(window.data[end : end + CRC_SIZE], "little")
+        if witness.crc32c(bytes(window.data[start:end])) == stored:
+            msg = (
+                f"{self.name} at byte {self.offset}: the checksum holds by the crc32c package and not by walcore's own "
+                f"({crc32c_backend()}): this build or processor computes wrong checksums, nothing it says can be believed"
+            )
+            raise WalError(msg)
+        return self._damaged(_BAD_CRC)
 
     def _damaged(self, detail: str, *, unfinished: bool = False) -> bool:
         """Stop where no whole frame begins; in a plain file, tell tear from corruption by what is behind."""

@@ -17,6 +17,7 @@ import oracle
 import pytest
 
 from walcore import frames, sources
+from walcore.errors import WalError
 from walcore.frames import Fault, FaultKind, FrameReader, SegmentCheck, check_segment
 from walcore.record import Record
 from walcore.segments import Segment, list_segments
@@ -439,3 +440,17 @@ def test_kinds_have_the_names_of_the_reports() -> None:
         "torn_tail", "corrupt_frame", "invalid_record", "missing_segment", "duplicate_segment", "empty_segment",
         "unreadable_segment", "missing_summary", "summary_mismatch", "truncated_gzip", "foreign_store",
     }  # fmt: skip
+
+
+def test_data_is_not_called_damaged_when_the_witness_finds_it_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = logs.plain([logs.record(1), logs.record(2)])
+    damaged = whole[:-10] + bytes([whole[-10] ^ 1]) + whole[-9:]
+    logs.write(tmp_path, "wal-1.v1", damaged)
+    stored = int.from_bytes(damaged[-4:], "little")
+    monkeypatch.setattr("crc32c.crc32c", lambda data: stored)
+    with pytest.raises(WalError, match="own"):
+        check_segment(list_segments(tmp_path)[0])
+    monkeypatch.undo()
+    assert [fault.kind for fault in check_segment(list_segments(tmp_path)[0]).faults] == [FaultKind.TORN_TAIL]
