@@ -318,7 +318,7 @@ class FrameReader:
         if witness.crc32c(bytes(window.data[start:end])) == stored:
             msg = (
                 f"{self.name} at byte {self.offset}: the checksum holds by the crc32c package and not by walcore's own "
-                f"({crc32c_backend()}): this build or processor computes wrong checksums, nothing it says can be believed"
+                f"({crc32c_backend()}): this build or processor computes wrong checksums"
             )
             raise WalError(msg)
         return self._damaged(_BAD_CRC)
