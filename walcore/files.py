@@ -10,7 +10,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from walcore.format import LOCK_NAME, QUARANTINE_NAME, STATE_NAME
+from walcore.format import LOCK_NAME, NOT_REGULAR, QUARANTINE_NAME, STATE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,7 +21,6 @@ FILE_MODE: Final = 0o640
 FOLDER_MODE: Final = 0o750
 # Reading never follows a link, and never waits for the other end of a FIFO.
 READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-NOT_REGULAR: Final = "not a regular file"
 
 _HINTS: Final = {
     errno.EROFS: "opening for writing needs a file system mounted for it; reading doesn't",

@@ -36,6 +36,8 @@ STATE_NAME: Final = "walcore.state"
 PURGE_NAME: Final = "walcore.purge"
 QUARANTINE_NAME: Final = "quarantine"
 TEMPORARY_SUFFIX: Final = ".walcore-tmp"
+# How what has a segment's name, and is a link, folder or device, is told of.
+NOT_REGULAR: Final = "not a regular file"
 
 
 def segment_name(first_id: int, zeros: int = 0) -> str:

@@ -33,8 +33,8 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A file named like a segment.  Without a readable header, `problem` says why: "empty", "torn header",
-    "not a regular file", "unreadable: ...".  `size` is that of the file, in bytes.
+    """A file named like a segment.  Without a readable header, `problem` says why: "empty", "torn header", "a symbolic
+    link, not a regular file" (or folder, FIFO, ...), "unreadable: ...".  `size` is that of the file, in bytes.
     """
 
     path: Path
@@ -44,6 +44,11 @@ class Segment:
     inode: int
     header: Header | None
     problem: str | None = None
+
+    @property
+    def irregular(self) -> bool:
+        """Whether it is no file at all but a link, folder, FIFO, socket or device: never opened, moved or deleted."""
+        return self.problem is not None and self.problem.endswith(fmt.NOT_REGULAR)
 
     @property
     def number(self) -> int:

@@ -35,7 +35,7 @@ from walcore.plan import (
     vouches,
 )
 from walcore.purge import begun, carry_out
-from walcore.segments import COPY_BYTES, NOT_REGULAR, Directory, Segment
+from walcore.segments import COPY_BYTES, Directory, Segment
 from walcore.state import State, read_state, write_state
 
 if TYPE_CHECKING:
@@ -263,7 +263,7 @@ class _Repair:
             for name in folder.names():
                 if match := _QUARANTINED.fullmatch(name):
                     self._saw_lsn(int(match[1]))
-                elif (segment := folder.segment(name)) and segment.problem != NOT_REGULAR:
+                elif (segment := folder.segment(name)) and not segment.irregular:
                     self._saw_lsn(check_segment(segment).max_lsn)
 
     def _saw_lsn(self, lsn: int) -> None:
@@ -272,10 +272,10 @@ class _Repair:
     # -- segments -----------------------------------------------------------------------------------------------------
 
     def _take_group(self, group: list[Segment]) -> None:
-        pair = sorted((s for s in group if s.problem != NOT_REGULAR), key=lambda s: s.sealed)
+        pair = sorted((s for s in group if not s.irregular), key=lambda s: s.sealed)
         if len(pair) == 2 and [s.sealed for s in pair] == [False, True]:
             self._take_pair(*pair)
-            group = [s for s in group if s.problem == NOT_REGULAR]
+            group = [s for s in group if s.irregular]
         for segment in group:
             self._take(segment)
 
@@ -309,8 +309,8 @@ class _Repair:
                     self._keep(segment, check, as_it_is=True)
 
     def _take(self, segment: Segment) -> None:
-        if segment.problem == NOT_REGULAR:
-            self._report(segment, NOT_REGULAR)
+        if segment.irregular:
+            self._report(segment, segment.problem or "")
         elif segment.header is None:
             self._take_headless(segment, self._check(segment))
         elif segment.number <= self.vouched_number and not cut_off(segment, self.sizes):

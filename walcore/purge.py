@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from walcore.errors import CorruptionError
 from walcore.format import PURGE_NAME
-from walcore.segments import NOT_REGULAR, Directory, PurgeMarker
+from walcore.segments import Directory, PurgeMarker
 from walcore.state import State, write_state
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def mark(directory: Directory, next_lsn: int, store: str) -> PurgeMarker:
     for segment in directory.segments():
         if segment.header:
             headed.add((segment.name, segment.header.number, segment.header.crc))
-        elif segment.problem != NOT_REGULAR:
+        elif not segment.irregular:
             headless.add((segment.name, segment.inode, segment.size))
     marker = PurgeMarker(next_lsn, store, frozenset(headed), frozenset(headless))
     directory.write_marker(marker)

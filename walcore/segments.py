@@ -24,7 +24,6 @@ from walcore.files import (
     COPY_BYTES,
     FILE_MODE,
     FOLDER_MODE,
-    NOT_REGULAR,
     copy_range,
     open_regular,
     sync_file,
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COPY_BYTES",
-    "NOT_REGULAR",
     "Directory",
     "Header",
     "NewSegment",
@@ -57,6 +55,9 @@ __all__ = [
 # What file systems without hard links answer to link(2).
 _NO_LINK: Final = {
     errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EXDEV
+}  # fmt: skip
+_TYPES: Final = {
+    stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"
 }  # fmt: skip
 _CHECKSUM: Final = b',"crc32c":'
 
@@ -163,13 +164,16 @@ class Directory:
         """The segment called `name`, its header read; None if it isn't there."""
         sealed, path = name.endswith(fmt.SEALED_SUFFIX), self.path / name
         header: Header | None = None
-        problem: str | None = NOT_REGULAR
+        problem: str | None = None
         fd = -1
         try:
             with told("stat", path):
                 status = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
             if stat.S_ISREG(status.st_mode):
                 problem, fd = "empty", self.open(name)
+            else:
+                what = _TYPES.get(stat.S_IFMT(status.st_mode), "a device")
+                problem = f"{what}, {fmt.NOT_REGULAR}"
         except FileNotFoundError:
             return None
         except PermissionError as exc:

@@ -142,7 +142,7 @@ class Life:
     def run(self) -> None:
         try:
             self.wal = walcore.open(self.directory, sync_policy=self.policy, **player.SETTINGS)
-        except OSError as error:
+        except (walcore.WalFullError, OSError) as error:
             self.told(error)
             return
         self.logs(12)

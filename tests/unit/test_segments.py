@@ -98,9 +98,9 @@ def test_what_has_no_header_says_why(tmp_path: Path) -> None:
         "7": "unreadable: its first frame is no header",
         "8": "unreadable: its first frame is no header",
         "9": "torn header",
-        "10": "not a regular file",
-        "11": "not a regular file",
-        "12": "not a regular file",
+        "10": "a symbolic link, not a regular file",
+        "11": "a FIFO, not a regular file",
+        "12": "a folder, not a regular file",
     }
 
 
