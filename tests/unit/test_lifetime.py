@@ -150,15 +150,12 @@ def test_a_log_does_not_go_into_a_pickle_but_its_config_does(tmp_path: Path) -> 
         assert pickle.loads(pickle.dumps(wal.config)) == wal.config
 
 
-def _log_one(config: walcore.WalConfig) -> None:
-    with walcore.open(config) as wal:
-        wal.log_mint(2, "I", "from the other process")
-
-
 def test_a_spawned_process_opens_its_own(tmp_path: Path) -> None:
     with walcore.open(tmp_path / "wal") as wal:
         wal.log_mint(1, "I", "x")
-    other = multiprocessing.get_context("spawn").Process(target=_log_one, args=(wal.config,))
+    # The child can't import this file: the code goes as text, the config pickled.
+    code = "import walcore\nwith walcore.open(config) as wal: wal.log_mint(2, 'I', 'from the other process')"
+    other = multiprocessing.get_context("spawn").Process(target=exec, args=(code, {"config": wal.config}))
     other.start()
     other.join(30)
     assert other.exitcode == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Final
@@ -130,6 +131,25 @@ def walcore(debug: bool) -> None:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Runs one command line; returns its exit status."""
+    return _written(_run(argv))
+
+
+def _written(status: int) -> int:
+    """The status once all output is where it belongs: what the interpreter finds out at its end it tells in its own way."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:
+            continue
+        try:
+            stream.flush()
+        except OSError as error:
+            # What is left in the buffer must not be tried again at the interpreter's end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), stream.fileno())
+            if stream is sys.stdout and status == OK:
+                status = PIPE_CLOSED if isinstance(error, BrokenPipeError) else _failed(error, debug=False)
+    return status
+
+
+def _run(argv: Sequence[str] | None) -> int:
     if sys.stdout is None:  # `>&-`; a file opened meanwhile could have its descriptor
         talk("stdout is closed")
         return FAILURE
