@@ -254,6 +254,7 @@ def open(  # noqa: A001 - the word that everybody looks for
         WalConfigError: a setting is out of range.
         WalLockedError: another writer has the directory; `holder` tells who.
         StoreMismatchError: the directory holds the log of another store than `store_uuid`.
+        WalFullError: repairing what a crash left needs room that the disk doesn't have; nothing was lost.
         FileNotFoundError, NotADirectoryError, PermissionError: the folder can't be used.
         OSError: reading failed while repairing; nothing unread was changed.
     """

@@ -135,7 +135,7 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _written(status: int) -> int:
-    """The status once all output is where it belongs: what the interpreter finds out at its end it tells in its own way."""
+    """The status once all output is written: what the interpreter finds out at its end it tells in its own way."""
     for stream in (sys.stdout, sys.stderr):
         if stream is None:
             continue

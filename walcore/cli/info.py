@@ -63,10 +63,10 @@ def _writing(wal: Path) -> bool | None:
 def _summary(wal: Path, segments: Sequence[Segment], *, writing: bool | None) -> dict[str, Any]:
     from walcore.cli.quarantine import quarantined
     from walcore.segments import Directory
-    from walcore.state import read_state
+    from walcore.state import find_state
 
     with Directory(wal) as directory:
-        state = read_state(directory)
+        state = find_state(directory)
     headers = [segment.header for segment in segments if segment.header]
     return {
         "what": "log",
