@@ -28,7 +28,7 @@ from walcore.lock import DirectoryLock
 from walcore.opening import check_store, open_directory
 from walcore.seal import Sealer
 from walcore.segments import Directory
-from walcore.state import State, write_state
+from walcore.state import State, read_state, write_state
 from walcore.stats import Stats
 
 if TYPE_CHECKING:
@@ -118,9 +118,8 @@ class Tail:
         if current:
             os.close(current.fd)
         number = purging.carry_out(self.directory, self._marker)
-        self._state = State(
-            last_lsn=self._marker.next_lsn - 1, number=0, header_crc=0, size=0, store=self.store, clean=number == 1
-        )
+        # As it was just written, with what it may say of RDF4J's segments that remain.
+        self._state = read_state(self.directory) or self._state
         self._marker = None
         return number
 
