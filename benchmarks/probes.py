@@ -80,7 +80,7 @@ def help_seconds(rounds: int) -> float:
 
 def _start(*arguments: str) -> float:
     begin = time.perf_counter()
-    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-P", *arguments], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - begin
 
 
