@@ -145,7 +145,18 @@ def still(work: Workplace) -> Iterator[Row]:
 def without_rival(work: Workplace) -> Iterator[Row]:
     """The pytest-benchmark files, as far as the pairs have not measured the same."""
     out = work.folder / "benchmarks.json"
-    command = [sys.executable, "-P", "-m", "pytest", "-c", str(HERE / "pytest.ini"), str(HERE), "-q", "-k", WITHOUT_RIVAL]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pytest",
+        "-c",
+        str(HERE / "pytest.ini"),
+        str(HERE),
+        "-q",
+        "-k",
+        WITHOUT_RIVAL,
+    ]
     command += ["--scale", work.scale, "--benchmark-json", str(out), "--basetemp", str(work.folder / "pytest")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
