@@ -68,7 +68,7 @@ def explore(
          sys.executable, HERE / "player.py", folder / "disk" / "wal", policy, str(first_id), *steps.split()],
         capture_output=True, text=True, check=False, timeout=3600 if LONG else 120, cwd=folder,
     )  # fmt: skip
-    assert done.returncode == 0, f"{model}, {steps}: {done.stdout}{done.stderr}\n{folder}/work/failures.jsonl has more"
+    assert done.returncode == 0, f"{model}, {steps}: {done.stdout}{done.stderr}\nfailures.jsonl: {folder / 'work'}"
     figures: dict[str, int] = json.loads((folder / "work" / "summary.json").read_text())
     print(f"{steps}: {done.stdout.strip().splitlines()[-1]}")
     return figures
