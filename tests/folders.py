@@ -13,6 +13,7 @@ from typing import Any
 
 import oracle
 
+from walcore import system
 from walcore.errors import WalFullError
 
 STORE = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -75,7 +76,7 @@ def failing(monkeypatch: Any, nth: int, error: Callable[[], BaseException], *, f
 
     with monkeypatch.context() as patch:
         for name in CALLS:
-            patch.setattr(os, name, wrap(name, getattr(os, name)))
+            patch.setattr(system.calls, name, wrap(name, getattr(system.calls, name)))
         yield made
 
 

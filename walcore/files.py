@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from walcore.format import LOCK_NAME, NOT_REGULAR, QUARANTINE_NAME, STATE_NAME
+from walcore.system import calls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 COPY_BYTES: Final = 1 << 20
@@ -32,33 +31,21 @@ _MOVE: Final = "walcore needs this name for a file or folder of its own; move aw
 _ODD: Final = dict.fromkeys((errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.ENXIO), _MOVE)
 
 
-if sys.platform == "darwin":
-
-    def _sync(fd: int, _call: Callable[[int], None]) -> None:
-        # fsync reaches the drive's cache only; where F_FULLFSYNC is refused nothing may be promised.
-        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
-
-else:
-
-    def _sync(fd: int, call: Callable[[int], None]) -> None:
-        call(fd)
-
-
 def sync_file(fd: int) -> None:
     """Bring the data of `fd`, and the size that it needs to be read, to the disk.  Raises OSError."""
-    _sync(fd, getattr(os, "fdatasync", os.fsync))
+    calls.fdatasync(fd)
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
     """Write all of `data`, going on after short writes."""
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        view = view[calls.write(fd, view) :]
 
 
 def sync_folder(fd: int) -> None:
     """Bring the names in the directory `fd` to the disk.  Raises OSError."""
-    _sync(fd, os.fsync)
+    calls.fsync(fd)
 
 
 def copy_range(source: int, target: int, start: int, end: int) -> None:
@@ -67,12 +54,12 @@ def copy_range(source: int, target: int, start: int, end: int) -> None:
     Raises:
         OSError: also (EIO) when the source ends before `end`.
     """
-    size = os.fstat(source).st_size
+    size = calls.fstat(source).st_size
     while start < end:
         hole = min(_next_data(source, start, size), end) - start
         if hole:  # kept: written out, a sparse file could fill the disk
-            os.ftruncate(target, os.fstat(target).st_size + hole)
-        chunk = os.pread(source, min(COPY_BYTES, end - start - hole), start + hole)
+            calls.ftruncate(target, calls.fstat(target).st_size + hole)
+        chunk = calls.pread(source, min(COPY_BYTES, end - start - hole), start + hole)
         if not chunk and start + hole < end:
             raise OSError(errno.EIO, f"file ended at {start + hole}, {end} bytes were expected")
         write_all(target, chunk)
@@ -84,7 +71,7 @@ def _next_data(fd: int, offset: int, size: int) -> int:
     if not hasattr(os, "SEEK_DATA"):
         return offset
     try:
-        return os.lseek(fd, offset, os.SEEK_DATA)
+        return calls.lseek(fd, offset, os.SEEK_DATA)
     except OSError as exc:
         return max(offset, size) if exc.errno == errno.ENXIO else offset
 
@@ -121,12 +108,12 @@ def advised() -> Iterator[None]:
 def open_regular(name: str, dir_fd: int | None) -> int:
     """Open a regular file for reading; OSError (EINVAL) if it is anything else."""
     try:
-        fd = os.open(name, READ_FLAGS, dir_fd=dir_fd)
+        fd = calls.open(name, READ_FLAGS, dir_fd=dir_fd)
     except OSError as exc:
         if exc.errno in (errno.ELOOP, errno.ENXIO):
             raise OSError(errno.EINVAL, NOT_REGULAR) from exc
         raise
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
+    if not stat.S_ISREG(calls.fstat(fd).st_mode):
+        calls.close(fd)
         raise OSError(errno.EINVAL, NOT_REGULAR)
     return fd

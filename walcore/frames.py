@@ -7,7 +7,6 @@ leaves of frames that were never acknowledged; corruption is damage to what was.
 
 from __future__ import annotations
 
-import os
 import re
 import zlib
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from walcore.jsonline import integer, parse_line, string
 from walcore.record import ValueKind
 from walcore.segments import Segment, open_segment
 from walcore.sources import LARGE, GzipSource, PlainSource, Source, Window
+from walcore.system import calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,7 +123,7 @@ def check_segment(segment: Segment, vouched: int = 0) -> SegmentCheck:
             if frames.fault is None or not frames.resume():
                 break
     finally:
-        os.close(fd)
+        calls.close(fd)
     end, first_lsn, last_lsn, highest_id = sound
     return SegmentCheck(
         frames=frames.frames,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +10,7 @@ import ujson
 
 from walcore import format as fmt
 from walcore._core.encode import crc32c
+from walcore.system import calls, read_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,13 +134,13 @@ def read_header(fd: int, sealed: bool) -> tuple[Header | None, str | None]:
 
 
 def _prefix(fd: int, size: int) -> bytes:
-    return os.pread(fd, size, 0)
+    return read_at(fd, size, 0)
 
 
 def _plain_prefix(fd: int, size: int) -> bytes:
     """The first `size` bytes of a gzip file's content, or what there is of them."""
     inflate, plain, offset = zlib.decompressobj(wbits=31), b"", 0
-    while len(plain) < size and not inflate.eof and (chunk := os.pread(fd, 4096, offset)):
+    while len(plain) < size and not inflate.eof and (chunk := calls.pread(fd, 4096, offset)):
         offset += len(chunk)
         try:
             plain += inflate.decompress(chunk, size - len(plain))

@@ -30,6 +30,7 @@ from walcore.seal import Sealer
 from walcore.segments import Directory
 from walcore.state import State, read_state, write_state
 from walcore.stats import Stats
+from walcore.system import calls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,7 +117,7 @@ class Tail:
             current, self.current = self.current, None
             self.core.take_unreported_sync()
         if current:
-            os.close(current.fd)
+            calls.close(current.fd)
         number = purging.carry_out(self.directory, self._marker)
         # As it was just written, with what it may say of RDF4J's segments that remain.
         self._state = read_state(self.directory) or self._state
@@ -159,14 +160,14 @@ class Tail:
         """Close the file being written; if `clean`, leave word that all up to `last_lsn` is on disk."""
         current, self.current = self.current, None
         if current:
-            os.close(current.fd) if not clean else self._settle(current, last_lsn)
+            calls.close(current.fd) if not clean else self._settle(current, last_lsn)
         if clean and (self._state.number or last_lsn) and not (self._state.clean and current is None):
             self._write_state(replace(self._state, clean=True, last_lsn=max(last_lsn, self._state.last_lsn)))
 
     def abandon_in_child(self) -> None:
         """In a forked child: close the copies of the descriptors."""
         if self.current:
-            os.close(self.current.fd)
+            calls.close(self.current.fd)
             self.current = None
 
     def _path(self) -> Path:
@@ -185,10 +186,10 @@ class Tail:
 
     def _settle(self, current: NewSegment, last_lsn: int) -> int:
         """Close a synced file; what the state file should say of it is kept.  Returns its size in bytes."""
-        size = os.fstat(current.fd).st_size
+        size = calls.fstat(current.fd).st_size
         # It was synced: what closing may still complain of is nothing that could be lost or done again.
         with suppress(OSError):
-            os.close(current.fd)
+            calls.close(current.fd)
         header = current.header
         self._state = replace(
             self._state, last_lsn=last_lsn, number=header.number, header_crc=header.crc, size=size, clean=False
@@ -253,6 +254,7 @@ class LiveLog:
             interval=max(1, int(interval * _NANOSECONDS)) if interval else 0,
             room_timeout=timeout,
             listens=config.on_force is not None,
+            system=calls.core,
         )
         for segment in self.opening.to_seal:
             self.sealer.submit(segment)

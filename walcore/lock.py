@@ -23,6 +23,7 @@ import ujson
 
 from walcore.errors import WalLockedError
 from walcore.format import LOCK_NAME
+from walcore.system import calls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,15 +66,15 @@ class DirectoryLock:
             _lock(fd, self.path)
         except BaseException:
             if fd >= 0:
-                os.close(fd)
+                calls.close(fd)
             if not _HAS_OFD:
                 _unclaim(key)
             raise
         self._fd, self._key = fd, key
         # Word for people who find the directory locked; a full disk must not keep the log from opening.
         with suppress(OSError):
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, _holder_line(), 0)
+            calls.ftruncate(fd, 0)
+            calls.pwrite(fd, _holder_line(), 0)
 
     def release(self) -> None:
         """Give the lock back; calling it again does nothing."""
@@ -82,11 +83,11 @@ class DirectoryLock:
             return
         try:
             with suppress(OSError):
-                os.ftruncate(fd, 0)
+                calls.ftruncate(fd, 0)
             # Closing alone would leave the lock with any child forked since.
             _set(fd, fcntl.F_UNLCK)
         finally:
-            os.close(fd)
+            calls.close(fd)
             if not _HAS_OFD:
                 _unclaim(self._key)
 
@@ -94,7 +95,7 @@ class DirectoryLock:
         """In a forked child: close the inherited copy of the descriptor; the parent's lock stays."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            os.close(fd)
+            calls.close(fd)
             if not _HAS_OFD:
                 _held_paths.discard(self._key)
 
@@ -106,19 +107,19 @@ def is_locked(directory: Path) -> bool:
     if not _HAS_OFD and os.path.realpath(path) in _held_paths:
         return True
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = calls.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:
         return _conflict(fd) is not None
     finally:
-        os.close(fd)
+        calls.close(fd)
 
 
 def _open(path: Path) -> int:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o640)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
+    fd = calls.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o640)
+    if not stat.S_ISREG(calls.fstat(fd).st_mode):
+        calls.close(fd)
         raise OSError(errno.EINVAL, "the lock is not a regular file; remove it", str(path))
     return fd
 
@@ -145,9 +146,9 @@ def _flock(kind: int) -> bytes:
 
 def _set(fd: int, kind: int) -> None:
     if _HAS_OFD:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _flock(kind))
+        calls.fcntl(fd, fcntl.F_OFD_SETLK, _flock(kind))
     else:
-        fcntl.lockf(fd, fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        calls.lockf(fd, fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _conflict(fd: int) -> int | None:
@@ -155,12 +156,12 @@ def _conflict(fd: int) -> int | None:
     if not _HAS_OFD:
         # struct flock differs between systems; the answer to "is it locked" doesn't.
         try:
-            fcntl.lockf(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            calls.lockf(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return 0
-        fcntl.lockf(fd, fcntl.LOCK_UN)
+        calls.lockf(fd, fcntl.LOCK_UN)
         return None
-    kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK)))
+    kind, _, _, _, pid = _FLOCK.unpack(calls.fcntl(fd, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK)))
     return None if kind == fcntl.F_UNLCK else pid
 
 
@@ -170,7 +171,7 @@ def _holder(fd: int, pid: int) -> dict[str, Any]:
     if pid != _OFD_PID and _HAS_OFD:
         return {}
     try:
-        holder = ujson.loads(os.pread(fd, _HOLDER_BYTES, 0))
+        holder = ujson.loads(calls.pread(fd, _HOLDER_BYTES, 0))
         pid, host, since = int(holder["pid"]), str(holder["host"]), str(holder["since"])
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return {}

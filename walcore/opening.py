@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import re
 import stat
 import uuid
@@ -37,6 +36,7 @@ from walcore.plan import (
 from walcore.purge import begun, carry_out
 from walcore.segments import COPY_BYTES, Directory, Segment
 from walcore.state import State, read_state, write_state
+from walcore.system import calls, pieces, read_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -363,18 +363,15 @@ class _Repair:
             self.cut.append(Removed(segment.name, end, segment.size - end, reason, copy, check.last_lsn, check.max_lsn))
         temporary = segment.name + TEMPORARY_SUFFIX
         # Who could read the log before still can.
-        status = os.stat(segment.name, dir_fd=self.directory.fd, follow_symlinks=False)
+        status = calls.stat(segment.name, dir_fd=self.directory.fd, follow_symlinks=False)
         mode = stat.S_IMODE(status.st_mode) & 0o777
         inode = self.directory.copy(segment.name, self.directory, temporary, 0, end, mode=mode)
         self.directory.replace(temporary, segment.name)
         return replace(segment, size=end, inode=inode)
 
     def _make_durable(self, segment: Segment) -> None:
-        fd = self.directory.open(segment.name)
-        try:
+        with self.directory.opened(segment.name) as fd:
             self.directory.sync_data(fd, segment.name)
-        finally:
-            os.close(fd)
 
     def _quarantine(self, segment: Segment, check: SegmentCheck, reason: str) -> None:
         self.writing = (segment.size, f"copy {segment.name} to {QUARANTINE_NAME}/")
@@ -386,27 +383,21 @@ class _Repair:
         self.faults.append(Fault(FaultKind.UNREADABLE_SEGMENT, segment.name, 0, detail))
 
     def _begins_with_zeros(self, segment: Segment) -> bool:
-        fd = self.directory.open(segment.name)
-        try:
-            return os.pread(fd, 8, 0) == bytes(8)
-        finally:
-            os.close(fd)
+        with self.directory.opened(segment.name) as fd:
+            return read_at(fd, 8, 0) == bytes(8)
 
     def _same_content(self, plain: Segment, sealed: Segment) -> bool:
         """Whether a sound sealed segment holds all bytes of the plain one, and behind them nothing but its summary."""
         inflate, at, same = zlib.decompressobj(wbits=31), 0, True
-        with (
-            os.fdopen(self.directory.open(plain.name), "rb") as left,
-            os.fdopen(self.directory.open(sealed.name), "rb", buffering=0) as right,
-        ):
-            chunk = b""
-            while same and at < plain.size and (chunk or (chunk := right.read(COPY_BYTES))):
+        with self.directory.opened(plain.name) as left, self.directory.opened(sealed.name) as right:
+            chunks, chunk = pieces(right, COPY_BYTES), b""
+            while same and at < plain.size and (chunk or (chunk := next(chunks, b""))):
                 piece = inflate.decompress(chunk, min(COPY_BYTES, plain.size - at))
                 chunk = inflate.unconsumed_tail
-                same, at = left.read(len(piece)) == piece, at + len(piece)
+                same, at = read_at(left, len(piece), at) == piece, at + len(piece)
                 if inflate.eof:
                     break
-            rest = inflate.decompress(chunk + right.read(COPY_BYTES), COPY_BYTES) if same and not inflate.eof else b""
+            rest = inflate.decompress(chunk + next(chunks, b""), COPY_BYTES) if same and not inflate.eof else b""
         return same and at == plain.size and len(rest) == int.from_bytes(rest[:4], "little") + 8 and b'"S"' in rest
 
     # -- the whole ----------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from walcore.frames import Fault, FaultKind, SegmentCheck, check_segment
 from walcore.segments import is_segment_name
 from walcore.state import Loss, State, find_state
+from walcore.system import calls
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
@@ -280,12 +280,12 @@ def open_listed(directory: Directory, segment: Segment) -> tuple[int, Segment] |
             kept = False
             try:
                 now = directory.segment(segment.name)
-                if now is not None and now.inode == os.fstat(fd).st_ino and _same(now, segment):
+                if now is not None and now.inode == calls.fstat(fd).st_ino and _same(now, segment):
                     kept = True
                     return fd, segment if now.inode == segment.inode else now
             finally:
                 if not kept:
-                    os.close(fd)
+                    calls.close(fd)
         again = [one for one in list_all(directory) if _same(one, segment)]
         if not again:
             return Fault(FaultKind.MISSING_SEGMENT, segment.name, 0, detail)

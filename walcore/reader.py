@@ -22,6 +22,7 @@ from walcore.frames import HARMLESS, Fault, FaultKind, FrameReader, SegmentCheck
 from walcore.lock import is_locked
 from walcore.plan import Plan, choose, open_listed, plan, sequence
 from walcore.segments import Directory, Segment
+from walcore.system import calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -229,7 +230,7 @@ class Pass:
             if frames.fault is None and short is not None:
                 self._meet(short, more=number < last)
         finally:
-            os.close(fd)
+            calls.close(fd)
 
     def _frames(self, frames: FrameReader, growing: Callable[[], bool], *, more: bool) -> Iterator[list[Record]]:
         while True:
@@ -245,7 +246,7 @@ class Pass:
 
     def _growing(self, fd: int, size: int) -> bool:
         """Whether a writer is at work: then an unfinished frame is the end."""
-        return os.fstat(fd).st_size > size or is_locked(self.path)
+        return calls.fstat(fd).st_size > size or is_locked(self.path)
 
     # -- segments without a readable header, which SALVAGE reads where their LSNs place them ---------------------------
 
@@ -268,7 +269,7 @@ class Pass:
             for batch in self._frames(frames, lambda: False, more=True):
                 yield place, self._count(batch, frames)
         finally:
-            os.close(fd)
+            calls.close(fd)
 
     # -- counting -----------------------------------------------------------------------------------------------------
 

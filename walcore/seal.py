@@ -7,7 +7,6 @@ the next opening tries again.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import zlib
 from collections import deque
@@ -19,6 +18,7 @@ from walcore.errors import WalError
 from walcore.format import SEALED_SUFFIX, TEMPORARY_SUFFIX
 from walcore.frames import check_segment
 from walcore.segments import write_all
+from walcore.system import calls, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,7 @@ def seal_segment(directory: Directory, segment: Segment, pause: Callable[[], Non
             _expect(crc == zlib.crc32(summary, check.crc32), segment, "two readings of it differ")
             directory.sync_data(target, temporary)
             _verify(directory, temporary, size, crc, pause)
-            status = os.fstat(source)
+            status = calls.fstat(source)
             _expect(status.st_ino == segment.inode, segment, "another file has its name")
             _expect(status.st_nlink > 0, segment, "it was deleted meanwhile")
             try:
@@ -98,10 +98,10 @@ def seal_segment(directory: Directory, segment: Segment, pause: Callable[[], Non
                 msg = f"{name} is there already; the next opening decides which of the two counts"
                 raise SealError(msg) from None
         finally:
-            os.close(target)
+            calls.close(target)
             directory.drop(temporary)
     finally:
-        os.close(source)
+        calls.close(source)
     directory.sync()
     _expect(directory.delete(segment), segment, "another file took its name; both are there")
     return directory.path / name
@@ -119,7 +119,7 @@ def _compress(source: int, target: int, summary: bytes, pause: Callable[[], None
     # No name and no time in the gzip header: the same segment gives the same bytes.
     deflate = codec.compressobj(level, zlib.DEFLATED, GZIP_WBITS)
     size = crc = 0
-    while chunk := os.pread(source, CHUNK_BYTES, size):
+    for chunk in pieces(source, CHUNK_BYTES):
         write_all(target, deflate.compress(chunk))
         size, crc = size + len(chunk), zlib.crc32(chunk, crc)
         pause()
@@ -131,12 +131,13 @@ def _verify(directory: Directory, name: str, size: int, crc: int, pause: Callabl
     """Read the gzip back: it must be whole, end where the file ends, and hold just what went in."""
     inflate = _codec()[0].decompressobj(GZIP_WBITS)
     found_size = found_crc = 0
-    with os.fdopen(directory.open(name), "rb", buffering=0) as file:
-        while chunk := file.read(CHUNK_BYTES):
-            while chunk and not inflate.eof:
-                plain = inflate.decompress(chunk, CHUNK_BYTES)
+    with directory.opened(name) as fd:
+        for chunk in pieces(fd, CHUNK_BYTES):
+            left = chunk
+            while left and not inflate.eof:
+                plain = inflate.decompress(left, CHUNK_BYTES)
                 found_size, found_crc = found_size + len(plain), zlib.crc32(plain, found_crc)
-                chunk = inflate.unconsumed_tail
+                left = inflate.unconsumed_tail
             pause()
     if not inflate.eof or inflate.unused_data or (found_size, found_crc) != (size, crc):
         msg = f"{name} can't be read back as it was written"

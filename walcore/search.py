@@ -13,6 +13,7 @@ from walcore.format import MAX_INT32, MIN_INT32
 from walcore.frames import HARMLESS, Fault, FrameReader
 from walcore.plan import choose, open_listed, plan, sequence
 from walcore.segments import Directory
+from walcore.system import calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +68,7 @@ def _candidates(directory: Directory, wanted: int, faults: list[Fault]) -> Itera
             frames = FrameReader(segment, fd, segment.size, wanted=wanted)
             records = [record for batch in frames.batches() for record in batch]
         finally:
-            os.close(fd)
+            calls.close(fd)
         if (short := found.cut_off(segment)) is not None:
             faults.append(short)
         elif frames.fault is not None and frames.fault.kind not in HARMLESS:

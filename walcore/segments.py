@@ -13,7 +13,7 @@ import itertools
 import os
 import stat
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import ujson
@@ -32,8 +32,10 @@ from walcore.files import (
     write_all,
 )
 from walcore.headers import Header, NewSegment, PurgeMarker, Segment, parse_header, read_header
+from walcore.system import calls, read_at
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -110,11 +112,11 @@ class Directory:
         name = str(path) if within is None else path.name
         if create:
             with told("mkdir", path), suppress(FileExistsError):
-                os.mkdir(name, FOLDER_MODE, dir_fd=within)
+                calls.mkdir(name, FOLDER_MODE, dir_fd=within)
         # Only the folder that the caller named may be reached through a link, none that is ours below it.
         no_follow = 0 if within is None else os.O_NOFOLLOW
         with told("open", path):
-            self.fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | no_follow, dir_fd=within)
+            self.fd = calls.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | no_follow, dir_fd=within)
 
     def __enter__(self) -> Self:
         return self
@@ -128,7 +130,7 @@ class Directory:
         """Close the descriptor; calling it again does nothing."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
-            os.close(fd)
+            calls.close(fd)
 
     def sync(self) -> None:
         """Bring the names in the directory to the disk."""
@@ -142,18 +144,18 @@ class Directory:
         may not be read is passed over.
         """
         with told("fsync", self.path.parent), suppress(PermissionError):
-            fd = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
+            fd = calls.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
             try:
                 sync_folder(fd)
             finally:
-                os.close(fd)
+                calls.close(fd)
 
     # -- what is there ------------------------------------------------------------------------------------------------
 
     def names(self) -> list[str]:
         """All names in the directory, in no order."""
         with told("readdir", self.path):
-            return os.listdir(self.fd)  # noqa: PTH208 (pathlib can't list a descriptor)
+            return calls.listdir(self.fd)
 
     def segments(self) -> list[Segment]:
         """What `list_segments` returns."""
@@ -168,7 +170,7 @@ class Directory:
         fd = -1
         try:
             with told("stat", path):
-                status = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+                status = calls.stat(name, dir_fd=self.fd, follow_symlinks=False)
             if stat.S_ISREG(status.st_mode):
                 problem, fd = "empty", self.open(name)
             else:
@@ -182,18 +184,18 @@ class Directory:
             problem = f"unreadable: {exc.strerror}"
         if fd >= 0:
             try:
-                status = os.fstat(fd)
+                status = calls.fstat(fd)
                 with told("read", path):
                     header, problem = read_header(fd, sealed) if status.st_size else (None, problem)
             finally:
-                os.close(fd)
+                calls.close(fd)
         return Segment(path, name, sealed, status.st_size, status.st_ino, header, problem)
 
     def has(self, name: str) -> bool:
         """Whether anything is called `name`."""
         with told("stat", self.path / name):
             try:
-                os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+                calls.stat(name, dir_fd=self.fd, follow_symlinks=False)
             except FileNotFoundError:
                 return False
             return True
@@ -202,6 +204,15 @@ class Directory:
         """Open the regular file `name` for reading."""
         with told("open", self.path / name):
             return open_regular(name, self.fd)
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[int]:
+        """The descriptor of `open`, closed at the end of the block."""
+        fd = self.open(name)
+        try:
+            yield fd
+        finally:
+            calls.close(fd)
 
     # -- changes ------------------------------------------------------------------------------------------------------
 
@@ -219,11 +230,11 @@ class Directory:
             with told("write", self.path / temporary):
                 write_all(fd, frame)
             self.sync_data(fd, temporary)
-            inode = os.fstat(fd).st_ino
+            inode = calls.fstat(fd).st_ino
             name = self._publish_free(temporary, first_id)
             self.sync()
         except BaseException:
-            os.close(fd)
+            calls.close(fd)
             with suppress(OSError):
                 self.drop(temporary)
                 self.drop(name)
@@ -248,10 +259,10 @@ class Directory:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with told("open", self.path / temporary):
             try:
-                return os.open(temporary, flags, FILE_MODE, dir_fd=self.fd)
+                return calls.open(temporary, flags, FILE_MODE, dir_fd=self.fd)
             except FileExistsError:
-                os.unlink(temporary, dir_fd=self.fd)
-                return os.open(temporary, flags, FILE_MODE, dir_fd=self.fd)
+                calls.unlink(temporary, dir_fd=self.fd)
+                return calls.open(temporary, flags, FILE_MODE, dir_fd=self.fd)
 
     def sync_data(self, fd: int, name: str) -> None:
         """`sync_file`, with the path in the error."""
@@ -266,7 +277,7 @@ class Directory:
         """
         with told("link", self.path / name):
             try:
-                os.link(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd, follow_symlinks=False)
+                calls.link(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd, follow_symlinks=False)
             except OSError as exc:
                 if exc.errno not in _NO_LINK:
                     raise
@@ -284,30 +295,30 @@ class Directory:
         # Look, then rename: the lock keeps other writers from taking the name in between.
         if self.has(name):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
-        os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        calls.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def replace(self, temporary: str, name: str) -> None:
         """Rename a synced temporary file over `name`, and sync the directory."""
         with told("rename", self.path / name):
-            os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            calls.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
         self.sync()
 
     def drop(self, name: str) -> None:
         """Unlink `name` if it is there, without a sync: for files that nobody will look for."""
         with told("unlink", self.path / name), suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=self.fd)
+            calls.unlink(name, dir_fd=self.fd)
 
     def delete(self, segment: Segment) -> bool:
         """Delete the very file that `segment` describes, and sync; False if another one has the name, or none."""
         try:
             with told("stat", segment.path):
-                status = os.stat(segment.name, dir_fd=self.fd, follow_symlinks=False)
+                status = calls.stat(segment.name, dir_fd=self.fd, follow_symlinks=False)
         except FileNotFoundError:
             return False
         if status.st_ino != segment.inode:
             return False
         with told("unlink", segment.path):
-            os.unlink(segment.name, dir_fd=self.fd)
+            calls.unlink(segment.name, dir_fd=self.fd)
         self.sync()
         return True
 
@@ -334,18 +345,18 @@ class Directory:
             try:
                 with told("copy", self.path / name):
                     if mode != FILE_MODE:
-                        os.fchmod(target, mode)
+                        calls.fchmod(target, mode)
                     copy_range(source, target, start, end)
                 folder.sync_data(target, temporary)
-                return os.fstat(target).st_ino
+                return calls.fstat(target).st_ino
             except BaseException:
                 with suppress(OSError):
                     folder.drop(temporary)
                 raise
             finally:
-                os.close(target)
+                calls.close(target)
         finally:
-            os.close(source)
+            calls.close(source)
 
     # -- quarantine ---------------------------------------------------------------------------------------------------
 
@@ -365,7 +376,7 @@ class Directory:
                 self.copy(name, folder, temporary, start, end)
             except OSError:
                 with suppress(OSError):  # nothing in it: left as it was
-                    os.rmdir(fmt.QUARANTINE_NAME, dir_fd=self.fd)
+                    calls.rmdir(fmt.QUARANTINE_NAME, dir_fd=self.fd)
                 raise
             target = folder._keep(temporary, target)
             folder.sync()
@@ -384,12 +395,15 @@ class Directory:
         raise AssertionError  # the names have no end
 
     def _same(self, one: str, other: str) -> bool:
-        with os.fdopen(self.open(one), "rb") as a, os.fdopen(self.open(other), "rb") as b:
-            self.sync_data(b.fileno(), other)
-            while True:
-                left, right = a.read(COPY_BYTES), b.read(COPY_BYTES)
-                if left != right or not left:
-                    return left == right
+        with self.opened(one) as left, self.opened(other) as right:
+            self.sync_data(right, other)
+            for at in itertools.count(0, COPY_BYTES):
+                piece = read_at(left, COPY_BYTES, at)
+                if piece != read_at(right, COPY_BYTES, at):
+                    return False
+                if not piece:
+                    return True
+        raise AssertionError  # a file has an end
 
     # -- small files --------------------------------------------------------------------------------------------------
 
@@ -409,7 +423,7 @@ class Directory:
                     self.drop(temporary)
                 raise
             finally:
-                os.close(fd)
+                calls.close(fd)
             self.replace(temporary, name)
 
     def read_line(self, name: str) -> dict[str, Any] | None:
@@ -419,8 +433,11 @@ class Directory:
                 fd = open_regular(name, self.fd)
             except FileNotFoundError:
                 return None
-        with told("read", self.path / name), os.fdopen(fd, "rb") as file:
-            body, _, tail = file.read().rpartition(_CHECKSUM)
+        try:
+            with told("read", self.path / name):
+                body, _, tail = read_at(fd, calls.fstat(fd).st_size, 0).rpartition(_CHECKSUM)
+        finally:
+            calls.close(fd)
         try:
             fields = ujson.loads(body + b"}") if tail == b"%d}\n" % crc32c(body) else None
         except (ValueError, RecursionError):

@@ -7,13 +7,13 @@ size fixed beforehand, never by mapping: a file cut meanwhile would kill the pro
 
 from __future__ import annotations
 
-import os
 import zlib
 from copy import copy
 from typing import Any, Final, Protocol
 
 from walcore._core.encode import crc32c
 from walcore.format import CRC_SIZE
+from walcore.system import calls
 
 CHUNK: Final = 256 * 1024
 """Bytes read at a time: a batch of records stays in the processor's cache."""
@@ -57,7 +57,7 @@ class PlainSource:
     def readinto(self, room: memoryview) -> int:
         """See Source."""
         want = min(len(room), self.size - self.offset)
-        got = os.preadv(self.fd, [room[:want]], self.offset) if want else 0
+        got = calls.preadv(self.fd, [room[:want]], self.offset) if want else 0
         if got == 0:
             self.size = self.offset  # cut since it was listed: the end is here
         self.offset += got
@@ -73,7 +73,7 @@ class PlainSource:
         if end > self.size:
             return None
         while at < end:
-            part = os.pread(self.fd, min(CHUNK, end - at), at)
+            part = calls.pread(self.fd, min(CHUNK, end - at), at)
             if not part:
                 return None
             crc = crc32c(part, crc)

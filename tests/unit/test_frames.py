@@ -16,7 +16,7 @@ import logs
 import oracle
 import pytest
 
-from walcore import frames, sources
+from walcore import frames, sources, system
 from walcore.errors import WalError
 from walcore.frames import Fault, FaultKind, FrameReader, SegmentCheck, check_segment
 from walcore.record import Record
@@ -429,7 +429,7 @@ def test_a_read_error_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def fail(*_: object) -> int:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(os, "preadv", fail)
+    monkeypatch.setattr(system.calls, "preadv", fail)
     for bad in (one, sealed):
         with pytest.raises(OSError, match="Input/output error"):
             check_segment(bad)

@@ -18,6 +18,7 @@ import oracle
 import pytest
 
 import walcore
+from walcore import system
 from walcore.live import Tail
 from walcore.lock import DirectoryLock
 
@@ -92,7 +93,7 @@ def test_a_refused_purge_is_told_with_and_without_a_writer_thread(
     with walcore.open(tmp_path) as wal:
         wal.commit(wal.log_mint(1, "I", "a"))
         with monkeypatch.context() as patch:
-            patch.setattr(os, "rename", lambda *a, **k: (_ for _ in ()).throw(OSError(errno.EACCES, "no")))
+            patch.setattr(system.calls, "rename", lambda *a, **k: (_ for _ in ()).throw(OSError(errno.EACCES, "no")))
             for _ in range(2):
                 with pytest.raises(OSError, match="no"):
                     wal.purge_all_segments()
@@ -111,7 +112,7 @@ def test_an_exception_behind_the_markers_rename_fails_the_log(tmp_path: Path, mo
     wal = walcore.open(tmp_path)
     wal.commit(wal.log_mint(1, "I", "a"))
     with monkeypatch.context() as patch:
-        patch.setattr(os, "rename", rename)
+        patch.setattr(system.calls, "rename", rename)
         with pytest.raises(walcore.WalFailedError):
             wal.purge_all_segments()
     with pytest.raises(walcore.WalFailedError):
@@ -238,7 +239,7 @@ def test_no_room_for_closing_a_synced_file_is_no_full_disk(tmp_path: Path, monke
             raise OSError(errno.ENOSPC, "full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "close", close)
+        patch.setattr(system.calls, "close", close)
         wal.commit(wal.log_mint(2, "I", "x" * 1000))
     wal.close()
     reader = walcore.read(tmp_path, mode="STRICT")

@@ -16,6 +16,7 @@ import pytest
 from folders import OTHER_STORE, STORE, mint, plain, put, sealed, tree
 
 import walcore
+from walcore import system
 from walcore.errors import StoreMismatchError, WalError, WalFullError
 from walcore.frames import Fault, FaultKind
 from walcore.opening import Opening, check_store, open_directory
@@ -76,7 +77,7 @@ def test_after_a_clean_close_only_headers_are_read(tmp_path: Path, monkeypatch: 
     state = close_cleanly(tmp_path, 4999)
     read = []
     real = os.pread
-    monkeypatch.setattr(os, "pread", lambda fd, size, at: read.append(size) or real(fd, size, at))
+    monkeypatch.setattr(system.calls, "pread", lambda fd, size, at: read.append(size) or real(fd, size, at))
     with folders.failing(monkeypatch, 0, folders.Killed, for_ever=False) as calls:
         opening = reopen(tmp_path)
     assert set(calls) == {"fsync"}
@@ -231,7 +232,7 @@ def test_a_read_error_ends_the_opening_with_the_file_untouched(tmp_path: Path, m
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "preadv", fail)
+        patch.setattr(system.calls, "preadv", fail)
         with pytest.raises(OSError, match="Input/output"):
             reopen(tmp_path)
     assert tree(tmp_path) == before
@@ -483,7 +484,7 @@ def test_a_full_disk_tells_how_much_room_is_needed(tmp_path: Path, monkeypatch: 
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "write", full)
+        patch.setattr(system.calls, "write", full)
         with pytest.raises(WalFullError, match=r"needs about \d+ bytes of free space to copy wal-1\.v1") as caught:
             reopen(tmp_path)
     assert isinstance(caught.value.__cause__, OSError)

@@ -14,6 +14,7 @@ import logs
 import pytest
 from logs import Record
 
+from walcore import system
 from walcore.errors import CorruptionError, WalDamageWarning
 from walcore.format import PURGE_NAME, STATE_NAME
 from walcore.lock import DirectoryLock
@@ -292,7 +293,7 @@ def test_a_read_error_is_raised_and_never_the_end(log: Path, monkeypatch: pytest
             raise OSError(errno.EIO, "Input/output error")
         return real(fd, buffers, offset)
 
-    monkeypatch.setattr(os, "preadv", fail)
+    monkeypatch.setattr(system.calls, "preadv", fail)
     reader = read(log)
     with pytest.raises(OSError, match="Input/output error"):
         list(reader)

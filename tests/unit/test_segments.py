@@ -13,6 +13,7 @@ import oracle
 import pytest
 from folders import STORE, plain, put, sealed
 
+from walcore import system
 from walcore.segments import Directory, PurgeMarker, list_segments, open_segment, sync_file
 
 
@@ -164,7 +165,7 @@ def test_where_links_are_refused_a_name_is_looked_for_and_renamed(
     def refuse(*_args: object, **_kwargs: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(system.calls, "link", refuse)
     assert [make(tmp_path, number, 7) for number in (1, 2)] == ["wal-7.v1", "wal-07.v1"]
     assert len(folders.tree(tmp_path)) == 2
     with Directory(tmp_path) as directory:
@@ -294,6 +295,6 @@ def test_an_error_of_a_sync_comes_out(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_fd: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(os, "fdatasync", fail)
+    monkeypatch.setattr(system.calls, "fdatasync", fail)
     with pytest.raises(OSError, match="Input/output"):
         sync_file(0)

@@ -15,7 +15,7 @@ import oracle
 import pytest
 
 import walcore
-from walcore import SyncPolicy, ValueKind, WalClosedError, WalConfig, WalTimeoutError
+from walcore import SyncPolicy, ValueKind, WalClosedError, WalConfig, WalTimeoutError, system
 
 
 def lsns(directory: Path) -> list[int]:
@@ -417,7 +417,7 @@ def test_a_purge_that_may_have_begun_fails_the_log_and_one_that_has_not_leaves_i
     wal.log_mint(1, "I", "a")
     wal.commit()
     with monkeypatch.context() as patch:
-        patch.setattr(os, call, no_room)
+        patch.setattr(system.calls, call, no_room)
         with pytest.raises(walcore.WalFailedError if call == "fsync" else OSError, match="full"):
             wal.purge_all_segments()
     if call == "fsync":
@@ -443,7 +443,7 @@ def test_a_purge_deletes_what_could_not_be_read_for_a_moment(tmp_path: Path, mon
                 raise PermissionError(errno.EACCES, "for a moment", path)
             return real(path, *arguments, **options)
 
-        monkeypatch.setattr(os, "open", flaky)
+        monkeypatch.setattr(system.calls, "open", flaky)
         wal.purge_all_segments()
     assert hits
     assert lsns(tmp_path) == []
@@ -458,7 +458,7 @@ def test_a_full_disk_met_by_a_sync_of_the_directory_fails_the_log(
     wal = walcore.open(tmp_path)
     lsn = wal.log_mint(1, "I", "a")
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", no_room)
+        patch.setattr(system.calls, "fsync", no_room)
         with pytest.raises(walcore.WalFailedError) as caught:
             wal.commit(lsn)
     assert (caught.value.call, caught.value.durable_lsn) == ("fsync", 0)
@@ -481,7 +481,7 @@ def test_a_segment_that_may_not_be_read_keeps_the_log_from_opening(
         return real(path, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "open", forbidden)
+        patch.setattr(system.calls, "open", forbidden)
         with pytest.raises(PermissionError, match=r"wal-1\.v1"):
             walcore.open(tmp_path)
     walcore.open(tmp_path).close()

@@ -121,6 +121,8 @@ cdef class Drain:
     cdef object failed_cause
     cdef object purge_refusal
     cdef object control
+    cdef object system          # None, or what is called in place of C: `replaced`
+    cdef bint replaced
 
     cdef int64_t lead_bytes     # the lead's only, until it publishes them
     cdef int64_t lead_writes
@@ -162,5 +164,12 @@ cdef class Drain:
     cdef void purge(self) noexcept
     cdef void fail_purge(self, object error) noexcept
     cdef void refuse_purge(self, int64_t upto, object error) noexcept
+    cdef ssize_t call_write(self, const char *data, Py_ssize_t size) noexcept nogil
+    cdef int call_sync(self) noexcept nogil
+    cdef int call_truncate(self, int64_t size) noexcept nogil
+    cdef int call_status(self) noexcept nogil
+    cdef void call_writeback(self, int64_t begin) noexcept nogil
+    cdef ssize_t replaced_write(self, const char *data, Py_ssize_t size) noexcept with gil
+    cdef int replaced_call(self, Call call, int64_t size) noexcept with gil
     cdef void tell_synced(self) noexcept
     cdef void want(self, int what) noexcept nogil

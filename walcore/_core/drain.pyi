@@ -2,6 +2,8 @@ from typing import Any, Self
 
 from typing_extensions import disjoint_base
 
+from walcore.system import CoreCalls
+
 @disjoint_base
 class Drain:
     def __new__(
@@ -17,4 +19,5 @@ class Drain:
         interval: int,
         room_timeout: int,
         listens: bool,
+        system: CoreCalls | None = None,
     ) -> Self: ...

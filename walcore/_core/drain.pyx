@@ -42,14 +42,17 @@ cdef class Drain:
     """The state of one log, and the work of the lead.
 
     `control` is live.Tail: begin, finish, mark_purge and carry_out_purge are called with the lead, start_loop, synced,
-    failed and full (which give the exception to raise) without; none of them with the mutex.
+    failed and full (which give the exception to raise) without; none of them with the mutex.  `system` is None, or a
+    system.CoreCalls to be called in place of C.
     """
 
     def __cinit__(self, control, *, Py_ssize_t half_bytes, int64_t max_segment_bytes, Py_ssize_t header_size,
                   int64_t next_lsn, int32_t next_number, bint always, int64_t interval, int64_t room_timeout,
-                  bint listens):
+                  bint listens, system=None):
         self.fd = -1
         self.control = control
+        self.system = system
+        self.replaced = system is not None
         pthread_mutex_init(&self.mutex, NULL)
         walcore_wake_init(&self.loop_wake)
         self.first_bytes = bytearray(half_bytes)
@@ -276,7 +279,7 @@ cdef class Drain:
         if sync:
             return self.sync_file(reach)
         if not everything:      # a full half of a long load: the sync at its end has less to wait for
-            walcore_begin_writeback(self.fd, begin, self.file_size - begin)
+            self.call_writeback(begin)
         return DONE
 
     cdef Waiter *note_stop(self, Drained drained) noexcept nogil:
@@ -321,9 +324,9 @@ cdef class Drain:
                 end = half.large.head_size
             else:
                 data = half.large.body + (half.written - half.large.head_size)
-        done = pwrite(self.fd, data, <size_t>(end - half.written), self.file_size)
+        done = self.call_write(data, end - half.written)
         if done < 0:
-            return 0 if errno == EINTR else errno
+            return 0 if done == -EINTR else <int>-done
         if done == 0:
             return EIO
         self.lead_writes += 1
@@ -336,9 +339,11 @@ cdef class Drain:
         """After a full disk: the file ends with its last whole frame, where the next drain goes on."""
         cdef Py_ssize_t whole = half_whole_frames(half, half.written, reach)
         cdef Py_ssize_t excess = half.written - whole
-        while excess and ftruncate(self.fd, self.file_size - excess) != 0:
-            if errno != EINTR:
-                return self.break_down(CALL_TRUNCATE, errno)
+        cdef int failed = self.call_truncate(self.file_size - excess) if excess else 0
+        while failed == EINTR:
+            failed = self.call_truncate(self.file_size - excess)
+        if failed:
+            return self.break_down(CALL_TRUNCATE, failed)
         self.file_size -= excess
         half.written = whole
         self.full_errno = error
@@ -350,13 +355,13 @@ cdef class Drain:
         cdef Waiter *wakes
         cdef int64_t began = walcore_now()
         cdef int64_t took
-        cdef int named
-        if walcore_sync_data(self.fd) != 0:
-            return self.fail(CALL_SYNC, errno)
+        cdef int failed = self.call_sync()
+        if failed:
+            return self.fail(CALL_SYNC, failed)
         took = walcore_now() - began
-        named = walcore_has_name(self.fd)
-        if named <= 0:
-            return self.fail(CALL_STATUS, ENOENT if named == 0 else errno)
+        failed = self.call_status()
+        if failed:
+            return self.fail(CALL_STATUS, failed)
         pthread_mutex_lock(&self.mutex)
         self.syncs += 1
         self.sync_nanoseconds += took
@@ -383,6 +388,56 @@ cdef class Drain:
         pthread_mutex_unlock(&self.mutex)
         post_all(wakes)
         return BROKEN
+
+    # --- system calls: C's, or those of `system` in a test; they return an errno, 0 for none --------------------------
+
+    cdef inline ssize_t call_write(self, const char *data, Py_ssize_t size) noexcept nogil:
+        """At the file's end; returns how many bytes were written, or -errno."""
+        cdef ssize_t done
+        if self.replaced:
+            return self.replaced_write(data, size)
+        done = pwrite(self.fd, data, <size_t>size, self.file_size)
+        return done if done >= 0 else -errno
+
+    cdef inline int call_sync(self) noexcept nogil:
+        if self.replaced:
+            return self.replaced_call(CALL_SYNC, 0)
+        return errno if walcore_sync_data(self.fd) != 0 else 0
+
+    cdef inline int call_truncate(self, int64_t size) noexcept nogil:
+        if self.replaced:
+            return self.replaced_call(CALL_TRUNCATE, size)
+        return errno if ftruncate(self.fd, size) != 0 else 0
+
+    cdef inline int call_status(self) noexcept nogil:
+        """ENOENT if the file has no name any more."""
+        cdef int named
+        if self.replaced:
+            return self.replaced_call(CALL_STATUS, 0)
+        named = walcore_has_name(self.fd)
+        return errno if named < 0 else 0 if named else ENOENT
+
+    cdef inline void call_writeback(self, int64_t begin) noexcept nogil:
+        if not self.replaced:       # it promises nothing, so there is nothing to replace
+            walcore_begin_writeback(self.fd, begin, self.file_size - begin)
+
+    cdef ssize_t replaced_write(self, const char *data, Py_ssize_t size) noexcept with gil:
+        try:
+            return self.system.pwrite(self.fd, data[:size], self.file_size)
+        except BaseException as error:
+            return -errno_of(error)
+
+    cdef int replaced_call(self, Call call, int64_t size) noexcept with gil:
+        try:
+            if call == CALL_SYNC:
+                self.system.fdatasync(self.fd)
+            elif call == CALL_TRUNCATE:
+                self.system.ftruncate(self.fd, size)
+            elif not self.system.fstat(self.fd).st_nlink:
+                return ENOENT
+        except BaseException as error:
+            return errno_of(error)
+        return 0
 
     cdef void tell_synced(self) noexcept:
         self.control.synced()
@@ -548,3 +603,9 @@ cdef class Drain:
         self.wake_room()
         pthread_mutex_unlock(&self.mutex)
         post_all(wakes)
+
+
+cdef int errno_of(object error) noexcept:
+    """What a call in Python's place would have left in errno; EIO for an exception that says nothing of it."""
+    number = getattr(error, "errno", None)
+    return number if isinstance(number, int) and number > 0 else EIO
