@@ -8,7 +8,7 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from walcore.format import LOCK_NAME, NOT_REGULAR, QUARANTINE_NAME, STATE_NAME
+from walcore.format import LOCK_NAME, NOT_REGULAR, PURGE_NAME, QUARANTINE_NAME, STATE_NAME
 from walcore.system import calls
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def advised() -> Iterator[None]:
         yield
     except OSError as exc:
         hint = None
-        if os.path.basename(str(exc.filename)) in (LOCK_NAME, QUARANTINE_NAME, STATE_NAME):  # noqa: PTH119
+        if os.path.basename(str(exc.filename)) in (LOCK_NAME, PURGE_NAME, QUARANTINE_NAME, STATE_NAME):  # noqa: PTH119
             hint = _ODD.get(exc.errno or 0)
         hint = hint or _HINTS.get(exc.errno or 0)
         if hint and exc.filename is not None and not str(exc.strerror).endswith(hint):

@@ -56,6 +56,8 @@ class FaultKind(StrEnum):
 
 HARMLESS: Final = frozenset({FaultKind.TORN_TAIL, FaultKind.DUPLICATE_SEGMENT, FaultKind.EMPTY_SEGMENT})
 """What a crash leaves behind without taking anything that was on disk."""
+MAX_FAULTS: Final = 10_000
+"""So many are kept: a file made to that end holds millions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,8 @@ class SegmentCheck:
     `frames` counts the whole frames, header and summary included.  `end` is the offset behind the last whole frame
     before the first fault; `first_lsn`, `last_lsn`, `highest_id` and `crc32` (zlib's, of all bytes before the summary)
     speak of what lies before it.  `min_lsn` and `max_lsn` are the least and the greatest of any whole frame, also
-    behind faults.  LSNs are 0 if there is none.  `summary` is (lastId, crc32).  `tear`: the first fault is a tear, so
-    what is behind `end` was never acknowledged.
+    behind faults.  LSNs are 0 if there is none.  `summary` is (lastId, crc32).  `faults` are the first MAX_FAULTS.
+    `tear`: the first fault is a tear, so what is behind `end` was never acknowledged.
     """
 
     frames: int
@@ -115,7 +117,7 @@ def check_segment(segment: Segment, vouched: int = 0) -> SegmentCheck:
         while True:
             for _ in frames.batches():
                 pass
-            if frames.fault is not None:
+            if frames.fault is not None and len(faults) < MAX_FAULTS:
                 faults.append(frames.fault)
             if sound is None:
                 sound = (frames.end, frames.first_lsn, frames.last_lsn, frames.highest_id)

@@ -13,10 +13,13 @@ from walcore._core.encode import crc32c
 from walcore.system import calls, read_at
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
 # A header has about 160 bytes.  The limit keeps a damaged length, or a gzip bomb, from making a listing allocate.
 MAX_HEADER_BYTES: Final = 64 * 1024
+# A uuid has 36; what is no uuid is somebody's own name for a store.
+_MAX_STORE_CHARS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,8 @@ class PurgeMarker:
 
     next_lsn: int
     store: str
-    headed: frozenset[tuple[str, int, int]]
-    headless: frozenset[tuple[str, int, int]]
+    headed: AbstractSet[tuple[str, int, int]]
+    headless: AbstractSet[tuple[str, int, int]]
 
     def lists(self, segment: Segment) -> bool:
         """Whether the purge deletes `segment`; a file made or remade since is not listed."""
@@ -95,6 +98,11 @@ class PurgeMarker:
         return (plain, *key) in self.headed or (plain + fmt.SEALED_SUFFIX, *key) in self.headed
 
 
+def is_store(value: object) -> bool:
+    """Whether `value` can be a store's uuid: text that is safe to print, to write and to keep."""
+    return isinstance(value, str) and len(value) <= _MAX_STORE_CHARS and value.isprintable()
+
+
 def parse_header(json: bytes, crc: int) -> Header | None:
     """The header whose frame holds `json`; None if it is none.  `crc` is the frame's stored CRC-32C."""
     try:
@@ -105,7 +113,7 @@ def parse_header(json: bytes, crc: int) -> Header | None:
         return None
     values: list[Any] = [fields.get(key) for key in ("store", "created", "segment", "firstId")]
     store, created, number, first_id = values
-    if not isinstance(store, str) or any(type(value) is not int for value in (created, number, first_id)):
+    if not is_store(store) or any(type(value) is not int for value in (created, number, first_id)):
         return None
     if not 1 <= number <= fmt.MAX_INT32 or not fmt.MIN_INT32 <= first_id <= fmt.MAX_INT32:
         return None

@@ -231,9 +231,11 @@ def sequence(directory: Directory, found: Plan) -> Iterator[list[Segment] | Faul
     and a segment being sealed may show under neither name.
     """
     expected = found.first
+    late: dict[int, list[Segment]] | None = None
     for number in [*sorted(found.numbered), found.last + 1]:
         if number > expected:
-            late = plan(directory).numbered
+            # Once is enough for all gaps: what is in neither of two listings isn't there, and each takes its time.
+            late = plan(directory).numbered if late is None else late
             for other in sorted(n for n in late if expected <= n < number):
                 yield from missing(expected, other)
                 yield late[other]

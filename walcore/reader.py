@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from walcore.errors import CorruptionError, WalDamageWarning
-from walcore.frames import HARMLESS, Fault, FaultKind, FrameReader, SegmentCheck, check_segment
+from walcore.frames import HARMLESS, MAX_FAULTS, Fault, FaultKind, FrameReader, SegmentCheck, check_segment
 from walcore.lock import is_locked
 from walcore.plan import Plan, choose, open_listed, plan, sequence
 from walcore.segments import Directory, Segment
@@ -47,6 +47,8 @@ class ReadMode(StrEnum):
 class Report:
     """What a pass over a log has met so far.
 
+    `faults` are the first MAX_FAULTS that were met; `faults_left_out` counts those behind them by which records can be
+    missing.
     `records` counts those yielded; `first_lsn` and `last_lsn` are the least and the greatest LSN of them, None without
     any; `segments` counts the files read.  `finished`: the pass came to its end; `cut_short`: it ended at a fault with
     more of the log behind.
@@ -59,11 +61,13 @@ class Report:
     segments: int
     finished: bool
     cut_short: bool
+    faults_left_out: int = 0
 
     @property
     def complete(self) -> bool:
         """Whether the pass ended and met nothing by which a record that was on disk could be missing."""
-        return self.finished and not self.cut_short and all(fault.kind in HARMLESS for fault in self.faults)
+        whole = self.finished and not self.cut_short and not self.faults_left_out
+        return whole and all(fault.kind in HARMLESS for fault in self.faults)
 
 
 class Reader:
@@ -144,6 +148,7 @@ class Pass:
         self.path = path
         self.mode = mode
         self.faults: list[Fault] = []
+        self.faults_left_out = 0
         self.records = 0
         self.first_lsn = 0
         self.last_lsn = 0
@@ -164,6 +169,7 @@ class Pass:
             segments=self.segments,
             finished=self.finished,
             cut_short=self.cut_short,
+            faults_left_out=self.faults_left_out,
         )
 
     def batches(self) -> Iterator[tuple[int, list[Record]]]:
@@ -177,7 +183,8 @@ class Pass:
         losses = [fault for fault in self.faults if fault.kind not in HARMLESS]
         if losses and self.mode in (ReadMode.SEGMENT, ReadMode.SALVAGE):
             first = losses[0]
-            many = "1 fault" if len(losses) == 1 else f"{len(losses)} faults"
+            number = len(losses) + self.faults_left_out
+            many = "1 fault" if number == 1 else f"{number} faults"
             msg = (
                 f"{self.path} is not complete: {many} by which records can be missing, first "
                 f"{first.kind} in {first.segment} at byte {first.offset} ({first.detail}); see the reader's report"
@@ -285,7 +292,10 @@ class Pass:
 
     def _note(self, fault: Fault) -> Fault:
         fault = replace(fault, lsn_before=fault.lsn_before or self._before or None)
-        self.faults.append(fault)
+        if len(self.faults) < MAX_FAULTS:
+            self.faults.append(fault)
+        elif fault.kind not in HARMLESS:
+            self.faults_left_out += 1
         return fault
 
     def _meet(self, fault: Fault, *, more: bool) -> None:

@@ -66,7 +66,8 @@ def recover(
         gathered.add(place, batch)
     records, report = gathered.finish(), current.report()
     if not report.complete and not allow_incomplete:
-        found = f"{_count(len(report.faults), 'fault')}, {_count(report.records, 'record')} could be read"
+        faults = _count(len(report.faults) + report.faults_left_out, "fault")
+        found = f"{faults}, {_count(report.records, 'record')} could be read"
         msg = f"{path} is not complete: {found}; pass allow_incomplete=True to recover these"
         raise IncompleteError(msg, records=records, report=report)
     return Recovered(records, tuple(gathered.conflicts), report)

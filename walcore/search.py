@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import warnings
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,12 +67,16 @@ def _candidates(directory: Directory, wanted: int, faults: list[Fault]) -> Itera
         fd, segment = opened
         try:
             frames = FrameReader(segment, fd, segment.size, wanted=wanted)
-            records = [record for batch in frames.batches() for record in batch]
+            newest: Record | None = None
+            for record in chain.from_iterable(frames.batches()):
+                # RDF4J writes some LSNs out of order: the place in the file doesn't tell.
+                if newest is None or record.lsn >= newest.lsn:
+                    newest = record
         finally:
             calls.close(fd)
         if (short := found.cut_off(segment)) is not None:
             faults.append(short)
         elif frames.fault is not None and frames.fault.kind not in HARMLESS:
             faults.append(frames.fault)
-        if records:  # RDF4J writes some LSNs out of order: the place in the file doesn't tell
-            yield max(reversed(records), key=lambda record: record.lsn)
+        if newest is not None:
+            yield newest

@@ -16,10 +16,9 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
-import ujson
-
 from walcore import format as fmt
-from walcore._core.encode import crc32c, header_frame
+from walcore import lines
+from walcore._core.encode import header_frame
 from walcore.files import (
     COPY_BYTES,
     FILE_MODE,
@@ -61,7 +60,6 @@ _NO_LINK: Final = {
 _TYPES: Final = {
     stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"
 }  # fmt: skip
-_CHECKSUM: Final = b',"crc32c":'
 
 
 def list_segments(directory: Path) -> list[Segment]:
@@ -407,10 +405,15 @@ class Directory:
 
     # -- small files --------------------------------------------------------------------------------------------------
 
-    def write_line(self, name: str, fields: dict[str, Any]) -> None:
-        """Put `fields` into the file `name` as one JSON line with its own CRC-32C; on disk when it returns."""
-        body = ujson.dumps(fields).encode()[:-1]
-        line = b"%s%s%d}\n" % (body, _CHECKSUM, crc32c(body))
+    def write_line(self, name: str, fields: dict[str, Any], limit: int = lines.LINE_BYTES) -> None:
+        """Put `fields` into the file `name` as one JSON line with its own CRC-32C; on disk when it returns.
+
+        Raises:
+            OSError: also (EFBIG) when the line would have more than `limit` bytes and so not be read back.
+        """
+        line = lines.checked(fields)
+        if len(line) > limit:
+            raise OSError(errno.EFBIG, f"{len(line)} bytes, at most {limit} are read back", str(self.path / name))
         temporary = name + fmt.TEMPORARY_SUFFIX
         with self._line_lock:
             fd = self.create(temporary)
@@ -427,33 +430,29 @@ class Directory:
             self.replace(temporary, name)
 
     def read_line(self, name: str) -> dict[str, Any] | None:
-        """The fields that `write_line` put into `name`; None if it is missing, torn or garbled."""
+        """The fields that `write_line` put into `name`; None if it is missing, torn, garbled or far too large."""
+        return lines.parse(self._small(name, lines.LINE_BYTES))
+
+    def _small(self, name: str, limit: int) -> bytes:
+        """What a small file holds; nothing if it is missing or above `limit` bytes."""
         with told("open", self.path / name):
             try:
                 fd = open_regular(name, self.fd)
             except FileNotFoundError:
-                return None
+                return b""
         try:
             with told("read", self.path / name):
-                body, _, tail = read_at(fd, calls.fstat(fd).st_size, 0).rpartition(_CHECKSUM)
+                size = calls.fstat(fd).st_size
+                return read_at(fd, size, 0) if size <= limit else b""
         finally:
             calls.close(fd)
-        try:
-            fields = ujson.loads(body + b"}") if tail == b"%d}\n" % crc32c(body) else None
-        except (ValueError, RecursionError):
-            return None
-        return fields if isinstance(fields, dict) else None
 
     def write_marker(self, marker: PurgeMarker) -> None:
         """Make a purge's marker durable: from here on its files count as gone."""
         fields = {"nextLsn": marker.next_lsn, "store": marker.store}
         rows = {"headed": sorted(marker.headed), "headless": sorted(marker.headless)}
-        self.write_line(fmt.PURGE_NAME, fields | rows)
+        self.write_line(fmt.PURGE_NAME, fields | rows, lines.MARKER_BYTES)
 
     def read_marker(self) -> PurgeMarker | None:
-        """The marker of a purge that has begun and not ended; None if there is none."""
-        fields = self.read_line(fmt.PURGE_NAME)
-        if fields is None:
-            return None
-        headed, headless = (frozenset((n, a, b) for n, a, b in fields[key]) for key in ("headed", "headless"))
-        return PurgeMarker(fields["nextLsn"], fields["store"], headed, headless)
+        """The marker of a purge that has begun and not ended; None if there is none, or none that can be believed."""
+        return lines.parse_marker(self._small(fmt.PURGE_NAME, lines.MARKER_BYTES))

@@ -10,9 +10,11 @@ import errno
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from walcore.format import STATE_NAME
+from walcore.format import MAX_INT32, MAX_LSN, STATE_NAME
+from walcore.headers import is_store
 
 _VERSION = 1
+_MAX_UINT32 = 2**32 - 1
 
 
 class Folder(Protocol):
@@ -66,9 +68,31 @@ def read_state(directory: Folder) -> State | None:
     if fields is None or fields.pop("version", None) != _VERSION:
         return None
     try:
-        return State(**fields | {"losses": tuple(Loss(**loss) for loss in fields.get("losses", ()))})
+        state = State(**fields | {"losses": tuple(Loss(**loss) for loss in fields.get("losses", ()))})
     except TypeError:
         return None
+    return state if _is_sound(state) else None
+
+
+def _is_sound(state: State) -> bool:
+    """Whether every field is what `write_state` was given: who can write the file can put anything there."""
+    files = ((loss.number, loss.header_crc, loss.size, loss.short) for loss in state.losses)
+    return (
+        _in_range(state.last_lsn, 0, MAX_LSN)
+        and _in_range(state.first_number, 1, MAX_INT32)
+        and is_store(state.store)
+        and all(
+            _in_range(number, 0, MAX_INT32)
+            and _in_range(crc, 0, _MAX_UINT32)
+            and _in_range(size, 0, MAX_LSN)
+            and isinstance(flag, bool)
+            for number, crc, size, flag in ((state.number, state.header_crc, state.size, state.clean), *files)
+        )
+    )
+
+
+def _in_range(value: object, low: int, high: int) -> bool:
+    return type(value) is int and low <= value <= high
 
 
 def find_state(directory: Folder) -> State | None:

@@ -31,7 +31,9 @@ def show_damage(report: Report) -> int:
 
     for fault in report.faults:
         _show_fault(fault)
-    losses = sum(fault.kind not in HARMLESS for fault in report.faults)
+    losses = sum(fault.kind not in HARMLESS for fault in report.faults) + report.faults_left_out
+    if report.faults_left_out:
+        talk(f"and {count(report.faults_left_out, 'fault')} more")
     if not losses and not report.cut_short:
         return OK
     talk(f"the log is damaged ({count(losses, 'fault')}): values may be missing")

@@ -56,6 +56,7 @@ def command(wal: Path, as_json: bool) -> int:
         "records": reader.report.records,
         "first_lsn": reader.report.first_lsn,
         "last_lsn": reader.report.last_lsn,
+        "faults_left_out": reader.report.faults_left_out,
         **by_kind(kinds),
         **quarantined(wal),
         "seconds": round(seconds, 6),
@@ -98,3 +99,5 @@ def _show(facts: dict[str, Any], kinds: Counter[str], report: Report) -> None:
         row = (str(fault.kind), fault.segment, count(fault.offset), around(fault), fault.detail)
         faults.add_row(*map(escape, row))
     screen.print(faults)
+    if report.faults_left_out:
+        screen.print(f"and {count(report.faults_left_out, 'fault')} more")
