@@ -21,6 +21,10 @@ MAX_SEGMENT_BYTES: Final = 1 << 40
 MIN_BUFFER_BYTES: Final = 4096
 MAX_BUFFER_BYTES: Final = 1 << 30
 MAX_SECONDS: Final = 86_400.0 * 365
+DEFAULT_FILE_MODE: Final = 0o640
+# Reading and writing for its owner, and no more than that for anybody else.
+MIN_FILE_MODE: Final = 0o600
+MAX_FILE_MODE: Final = 0o666
 
 
 class SyncPolicy(StrEnum):
@@ -44,6 +48,7 @@ class Settings(TypedDict, total=False):
     batch_buffer_bytes: int
     buffer_timeout: float | timedelta | None
     on_force: Callable[[Path], object] | None
+    file_mode: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +75,10 @@ class WalConfig:
     """Seconds that a producer waits for room in the buffer; None waits for ever."""
     on_force: Callable[[Path], object] | None = None
     """Called with the path of each file synced, in order, on the sealer's thread; it must not wait for the log."""
+    file_mode: int | None = None
+    """Permissions of new files, such as 0o600.  None is 0o640 less what the umask takes; a number counts as it is,
+    whatever the umask.  A folder made by `open` has the same and x where there is r.  What is made of a file that is
+    there (a copy, a sealed segment) keeps that file's."""
 
     def __init__(
         self,
@@ -82,6 +91,7 @@ class WalConfig:
         batch_buffer_bytes: int = MIB,
         buffer_timeout: float | timedelta | None = None,
         on_force: Callable[[Path], object] | None = None,
+        file_mode: int | None = None,
     ) -> None:
         values = {
             "directory": _directory(directory),
@@ -96,6 +106,7 @@ class WalConfig:
                 None if buffer_timeout is None else _seconds("buffer_timeout", buffer_timeout, positive=False)
             ),
             "on_force": _callable(on_force),
+            "file_mode": None if file_mode is None else _file_mode(file_mode),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -149,19 +160,32 @@ def _seconds(name: str, value: Any, *, positive: bool) -> float:
     return float(value)
 
 
+def _file_mode(value: Any) -> int:
+    mode = _integer("file_mode", value)
+    if mode & MIN_FILE_MODE != MIN_FILE_MODE or mode & MAX_FILE_MODE != mode:
+        msg = f"file_mode must be from {MIN_FILE_MODE:#o} to {MAX_FILE_MODE:#o}, without x, got {mode:#o} ({mode})"
+        raise WalConfigError(msg)
+    return mode
+
+
 def _bytes(name: str, value: Any, low: int, high: int) -> int:
+    number = _integer(name, value)
+    if not low <= number <= high:
+        msg = f"{name} must be from {low} to {high} bytes, got {number}"
+        raise WalConfigError(msg)
+    return number
+
+
+def _integer(name: str, value: Any) -> int:
     if isinstance(value, bool):
         msg = f"{name} must be an int, not bool"
         raise TypeError(msg)
     try:
-        value = operator.index(value)
+        number: int = operator.index(value)
     except TypeError:
         msg = f"{name} must be an int, not {type(value).__name__}"
         raise TypeError(msg) from None
-    if not low <= value <= high:
-        msg = f"{name} must be from {low} to {high} bytes, got {value}"
-        raise WalConfigError(msg)
-    return int(value)
+    return number
 
 
 def _callable(value: Any) -> Callable[[Path], object] | None:

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COPY_BYTES: Final = 1 << 20
-FILE_MODE: Final = 0o640
-FOLDER_MODE: Final = 0o750
-# Reading never follows a link, and never waits for the other end of a FIFO.
-READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# Reading never follows a link, never waits for the other end of a FIFO, and never takes a terminal for its own.
+READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 _HINTS: Final = {
     errno.EROFS: "opening for writing needs a file system mounted for it; reading doesn't",
@@ -46,6 +45,20 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
 def sync_folder(fd: int) -> None:
     """Bring the names in the directory `fd` to the disk.  Raises OSError."""
     calls.fsync(fd)
+
+
+def inherit(source: int, target: int) -> None:
+    """Let who may read `source` read `target`, its copy, and nobody else: permissions, and owner where allowed."""
+    theirs, ours = calls.fstat(source), calls.fstat(target)
+    mode = stat.S_IMODE(theirs.st_mode) & 0o777
+    if (theirs.st_uid, theirs.st_gid) != (ours.st_uid, ours.st_gid):
+        try:
+            calls.fchown(target, theirs.st_uid, theirs.st_gid)
+        except PermissionError:
+            if theirs.st_gid != ours.st_gid:  # what its group might do, another one may only if everybody may
+                mode &= 0o707 | (mode & 0o007) << 3
+    if mode != stat.S_IMODE(ours.st_mode):
+        calls.fchmod(target, mode)
 
 
 def copy_range(source: int, target: int, start: int, end: int) -> None:

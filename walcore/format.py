@@ -38,6 +38,9 @@ QUARANTINE_NAME: Final = "quarantine"
 TEMPORARY_SUFFIX: Final = ".walcore-tmp"
 # How what has a segment's name, and is a link, folder or device, is told of.
 NOT_REGULAR: Final = "not a regular file"
+# Names made from a segment's name, that of its copy in the quarantine above all, have to stay below 256 bytes.
+MAX_NAME_CHARS: Final = 160
+NAME_TOO_LONG: Final = "its name is too long, rename it"
 
 
 def segment_name(first_id: int, zeros: int = 0) -> str:

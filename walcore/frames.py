@@ -26,6 +26,8 @@ from walcore.system import calls
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from walcore.segments import Directory
+
 _ZEROS: Final = bytes(8)
 _OBJECT: Final = re.compile(rb"[ \t\r\n]*+\{")
 _SECTOR: Final = 512
@@ -100,16 +102,16 @@ class SegmentCheck:
     tear: bool
 
 
-def check_segment(segment: Segment, vouched: int = 0) -> SegmentCheck:
+def check_segment(segment: Segment, vouched: int = 0, *, folder: Directory | None = None) -> SegmentCheck:
     """Read all of a segment without making records, in constant memory; nothing is raised for damage.
 
     `vouched` is the number of bytes, from the start, that a fitting state file calls on disk: no fault in them is a
-    tear.
+    tear.  It is looked for in `folder`; without one, under its path.
 
     Raises:
         OSError: the file can't be opened or read.
     """
-    fd = open_segment(segment.path)
+    fd = folder.open(segment.name) if folder else open_segment(segment.path)
     try:
         frames = FrameReader(segment, fd, segment.size, vouched=vouched, checksum=True)
         faults: list[Fault] = []

@@ -50,8 +50,10 @@ class Segment:
 
     @property
     def irregular(self) -> bool:
-        """Whether it is no file at all but a link, folder, FIFO, socket or device: never opened, moved or deleted."""
-        return self.problem is not None and self.problem.endswith(fmt.NOT_REGULAR)
+        """Whether it is no file but a link, folder, FIFO, socket or device, or its name leaves no room for those made
+        from it: never opened, moved or deleted.
+        """
+        return self.problem is not None and self.problem.endswith((fmt.NOT_REGULAR, fmt.NAME_TOO_LONG))
 
     @property
     def number(self) -> int:

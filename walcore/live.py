@@ -219,8 +219,8 @@ class LiveLog:
             self._take(config, create=create)
 
     def _take(self, config: WalConfig, *, create: bool) -> None:
-        self.directory = Directory(self.path, create=create)
-        self.lock = DirectoryLock(self.path)
+        self.directory = Directory(self.path, create=create, file_mode=config.file_mode)
+        self.lock = DirectoryLock(self.path, within=self.directory.fd, file_mode=config.file_mode)
         # Before the lock is taken: a child forked from now on gives up its copies.
         lifetime.watch(self)
         try:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import ujson
 
+from walcore.config import DEFAULT_FILE_MODE
 from walcore.errors import WalLockedError
 from walcore.format import LOCK_NAME
 from walcore.system import calls
@@ -33,6 +34,9 @@ _HAS_OFD: Final = hasattr(fcntl, "F_OFD_SETLK")
 _FLOCK: Final = struct.Struct("@hhqqi0q")
 _OFD_PID: Final = -1
 _HOLDER_BYTES: Final = 4096
+_HOST_CHARS: Final = 300
+_HOLDER_BEGIN: Final = b'{"pid":'
+_FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _ATTEMPTS: Final = 3
 
 _held_paths: set[str] = set()
@@ -42,9 +46,13 @@ _held_paths_lock = threading.Lock()
 class DirectoryLock:
     """The writer's lock of one directory.  Not reentrant."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, within: int | None = None, file_mode: int | None = None) -> None:
+        """`within` is the descriptor of `directory`, if it is open; `file_mode` is WalConfig's."""
         self.path = directory / LOCK_NAME
+        self._within = within
+        self._file_mode = file_mode
         self._fd = -1
+        self._has_word = False
         self._key = ""
 
     def acquire(self) -> None:
@@ -62,7 +70,7 @@ class DirectoryLock:
             _claim(key, self.path)
         fd = -1
         try:
-            fd = _open(self.path)
+            fd = self._open()
             _lock(fd, self.path)
         except BaseException:
             if fd >= 0:
@@ -73,8 +81,10 @@ class DirectoryLock:
         self._fd, self._key = fd, key
         # Word for people who find the directory locked; a full disk must not keep the log from opening.
         with suppress(OSError):
-            calls.ftruncate(fd, 0)
-            calls.pwrite(fd, _holder_line(), 0)
+            self._has_word = _may_hold_word(fd)
+            if self._has_word:
+                calls.ftruncate(fd, 0)
+                calls.pwrite(fd, _holder_line(), 0)
 
     def release(self) -> None:
         """Give the lock back; calling it again does nothing."""
@@ -83,13 +93,33 @@ class DirectoryLock:
             return
         try:
             with suppress(OSError):
-                calls.ftruncate(fd, 0)
+                if self._has_word:
+                    calls.ftruncate(fd, 0)
             # Closing alone would leave the lock with any child forked since.
             _set(fd, fcntl.F_UNLCK)
         finally:
             calls.close(fd)
             if not _HAS_OFD:
                 _unclaim(self._key)
+
+    def _open(self) -> int:
+        name = str(self.path) if self._within is None else self.path.name
+        mode = DEFAULT_FILE_MODE if self._file_mode is None else self._file_mode
+        fd = -1
+        try:
+            try:
+                fd = calls.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, mode, dir_fd=self._within)
+                if self._file_mode is not None:  # whatever the umask is
+                    calls.fchmod(fd, mode)
+            except FileExistsError:
+                fd = calls.open(name, _FLAGS, dir_fd=self._within)
+            _expect_regular(fd)
+        except OSError as exc:
+            exc.filename = str(self.path)
+            if fd >= 0:
+                calls.close(fd)
+            raise
+        return fd
 
     def abandon_in_child(self) -> None:
         """In a forked child: close the inherited copy of the descriptor; the parent's lock stays."""
@@ -107,7 +137,7 @@ def is_locked(directory: Path) -> bool:
     if not _HAS_OFD and os.path.realpath(path) in _held_paths:
         return True
     try:
-        fd = calls.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = calls.open(path, _FLAGS & ~os.O_RDWR)
     except OSError:
         return False
     try:
@@ -116,12 +146,21 @@ def is_locked(directory: Path) -> bool:
         calls.close(fd)
 
 
-def _open(path: Path) -> int:
-    fd = calls.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o640)
+def _expect_regular(fd: int) -> None:
     if not stat.S_ISREG(calls.fstat(fd).st_mode):
-        calls.close(fd)
-        raise OSError(errno.EINVAL, "the lock is not a regular file; remove it", str(path))
-    return fd
+        raise OSError(errno.EINVAL, "the lock is not a regular file; remove it")
+
+
+def _may_hold_word(fd: int) -> bool:
+    """Whether a holder may be written into the file: nothing is in it but an earlier one, and it has no other name.
+
+    What somebody else put there, or has in a file of his that is linked here, is not cut off; the lock holds all the
+    same.
+    """
+    status = calls.fstat(fd)
+    begin = calls.pread(fd, len(_HOLDER_BEGIN), 0)
+    left = _HOLDER_BEGIN.startswith(begin) or not any(begin)  # zeros are what a power cut leaves of it
+    return status.st_nlink == 1 and left
 
 
 def _lock(fd: int, path: Path) -> None:
@@ -175,7 +214,9 @@ def _holder(fd: int, pid: int) -> dict[str, Any]:
         pid, host, since = int(holder["pid"]), str(holder["host"]), str(holder["since"])
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return {}
-    return {"pid": pid, "host": host, "since": since} if _may_live(pid, host) else {}
+    told = f"{host}{since}"  # by whoever may write the file: it goes to terminals
+    sound = len(told) <= _HOST_CHARS and told.isprintable()
+    return {"pid": pid, "host": host, "since": since} if sound and _may_live(pid, host) else {}
 
 
 def _may_live(pid: int, host: str) -> bool:

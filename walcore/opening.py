@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import logging
 import re
-import stat
 import uuid
 import zlib
 from collections import defaultdict
@@ -36,7 +35,7 @@ from walcore.plan import (
 from walcore.purge import begun, carry_out
 from walcore.segments import COPY_BYTES, Directory, Segment
 from walcore.state import State, read_state, write_state
-from walcore.system import calls, pieces, read_at
+from walcore.system import pieces, read_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -227,8 +226,10 @@ class _Repair:
     # -- what is known beforehand -------------------------------------------------------------------------------------
 
     def _remove_temporaries(self) -> None:
-        for name in self.directory.remove_temporaries():
-            self.warnings.append(f"removed {name}, which a crash left half made")
+        removed, names = self.directory.remove_temporaries()
+        self.warnings += (f"removed {name}, which a crash left half made" for name in names)
+        if removed > len(names):
+            self.warnings.append(f"removed {removed - len(names)} more of these")
 
     def _is_own(self, segment: Segment) -> bool:
         """False for another store's: it stays as it is, but its number and LSNs aren't given out again."""
@@ -264,7 +265,7 @@ class _Repair:
                 if match := _QUARANTINED.fullmatch(name):
                     self._saw_lsn(int(match[1]))
                 elif (segment := folder.segment(name)) and not segment.irregular:
-                    self._saw_lsn(check_segment(segment).max_lsn)
+                    self._saw_lsn(check_segment(segment, folder=folder).max_lsn)
 
     def _saw_lsn(self, lsn: int) -> None:
         self.highest_lsn = max(self.highest_lsn, lsn)
@@ -335,7 +336,8 @@ class _Repair:
 
     def _check(self, segment: Segment) -> SegmentCheck:
         on_disk = 0 < segment.number <= self.vouched_number
-        check = check_segment(segment, vouched=segment.size if on_disk else known_size(segment, self.sizes))
+        vouched = segment.size if on_disk else known_size(segment, self.sizes)
+        check = check_segment(segment, vouched, folder=self.directory)
         self.scanned.append(segment.name)
         self._saw_lsn(check.max_lsn)
         return check
@@ -362,10 +364,7 @@ class _Repair:
             copy = self.directory.quarantine(segment.name, end, segment.size, check.max_lsn)
             self.cut.append(Removed(segment.name, end, segment.size - end, reason, copy, check.last_lsn, check.max_lsn))
         temporary = segment.name + TEMPORARY_SUFFIX
-        # Who could read the log before still can.
-        status = calls.stat(segment.name, dir_fd=self.directory.fd, follow_symlinks=False)
-        mode = stat.S_IMODE(status.st_mode) & 0o777
-        inode = self.directory.copy(segment.name, self.directory, temporary, 0, end, mode=mode)
+        inode = self.directory.copy(segment.name, self.directory, temporary, 0, end)
         self.directory.replace(temporary, segment.name)
         return replace(segment, size=end, inode=inode)
 

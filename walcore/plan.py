@@ -191,7 +191,7 @@ def _headless_fault(segment: Segment) -> Fault:
     return Fault(kind, segment.name, 0, problem)
 
 
-def choose(files: list[Segment], found: Plan) -> tuple[Segment, list[Fault]]:
+def choose(directory: Directory, files: list[Segment], found: Plan) -> tuple[Segment, list[Fault]]:
     """Of several files of one number, the one that counts, and what the others are reported as.
 
     The sound one counts, the plain one (they come first) if both are; if none is sound, the one that gets furthest.
@@ -201,7 +201,7 @@ def choose(files: list[Segment], found: Plan) -> tuple[Segment, list[Fault]]:
     checks: list[tuple[Segment, SegmentCheck]] = []
     for segment in files:
         try:
-            check = check_segment(segment, segment.size if segment.number <= found.vouched else 0)
+            check = check_segment(segment, segment.size if segment.number <= found.vouched else 0, folder=directory)
         except FileNotFoundError:
             continue  # sealed since it was listed: the other one is what became of it
         short = found.cut_off(segment)

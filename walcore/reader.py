@@ -198,13 +198,13 @@ class Pass:
         for fault in found.faults:
             self._meet(fault, more=bool(found.numbered))
         if self.mode is ReadMode.SALVAGE:
-            self._find_strays(found)
+            self._find_strays(directory, found)
         last = max(found.numbered, default=0)
         for files in sequence(directory, found):
             if isinstance(files, Fault):
                 self._meet(files, more=True)
                 continue
-            segment, faults = choose(files, found)
+            segment, faults = choose(directory, files, found)
             for fault in faults:
                 # Where a writer is at work every sealing shows both files for a moment: no reason to stop.
                 if fault.kind is FaultKind.DUPLICATE_SEGMENT and is_locked(self.path):
@@ -257,9 +257,9 @@ class Pass:
 
     # -- segments without a readable header, which SALVAGE reads where their LSNs place them ---------------------------
 
-    def _find_strays(self, found: Plan) -> None:
+    def _find_strays(self, directory: Directory, found: Plan) -> None:
         for segment in found.headless:
-            if segment.size and (check := _check(segment)) is not None and check.max_lsn:
+            if segment.size and (check := _check(directory, segment)) is not None and check.max_lsn:
                 self._strays.append((check.min_lsn, segment))
         self._strays.sort(key=lambda stray: -stray[0])
 
@@ -311,10 +311,10 @@ class Pass:
             raise _Ended
 
 
-def _check(segment: Segment) -> SegmentCheck | None:
+def _check(directory: Directory, segment: Segment) -> SegmentCheck | None:
     """What frames a file without header holds; None if it is no file that can be read."""
     try:
-        return check_segment(segment)
+        return check_segment(segment, folder=directory)
     except PermissionError:
         return None
     except OSError as error:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from walcore._core.encode import summary_frame
 from walcore.errors import WalError
+from walcore.files import inherit
 from walcore.format import SEALED_SUFFIX, TEMPORARY_SUFFIX
 from walcore.frames import check_segment
 from walcore.segments import write_all
@@ -71,7 +72,7 @@ def seal_segment(directory: Directory, segment: Segment, pause: Callable[[], Non
         SealError: the segment is damaged, changed meanwhile, or its sealed name is taken.
         OSError: reading or writing failed.
     """
-    check = check_segment(segment, vouched=segment.size)
+    check = check_segment(segment, segment.size, folder=directory)
     pause()
     if check.faults:
         fault = check.faults[0]
@@ -84,6 +85,7 @@ def seal_segment(directory: Directory, segment: Segment, pause: Callable[[], Non
     try:
         target = directory.create(temporary)
         try:
+            inherit(source, target)
             size, crc = _compress(source, target, summary, pause)
             _expect(size - len(summary) == segment.size, segment, "its size changed")
             _expect(crc == zlib.crc32(summary, check.crc32), segment, "two readings of it differ")

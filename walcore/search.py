@@ -58,7 +58,7 @@ def _candidates(directory: Directory, wanted: int, faults: list[Fault]) -> Itera
         if isinstance(files, Fault):
             faults.append(files)
             continue
-        segment, others = choose(files, found)
+        segment, others = choose(directory, files, found)
         faults += (fault for fault in others if fault.kind not in HARMLESS)
         opened = open_listed(directory, segment)
         if isinstance(opened, Fault):

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from walcore import format as fmt
 from walcore import lines
 from walcore._core.encode import header_frame
+from walcore.config import DEFAULT_FILE_MODE
 from walcore.files import (
     COPY_BYTES,
-    FILE_MODE,
-    FOLDER_MODE,
+    FOLDER_FLAGS,
     copy_range,
+    inherit,
     open_regular,
     sync_file,
     sync_folder,
@@ -57,6 +58,7 @@ __all__ = [
 _NO_LINK: Final = {
     errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EXDEV
 }  # fmt: skip
+_NAMES_TOLD: Final = 100
 _TYPES: Final = {
     stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"
 }  # fmt: skip
@@ -91,14 +93,34 @@ def is_segment_name(name: str) -> bool:
     return bool(fmt.SEGMENT_NAME.fullmatch(name) or fmt.NEGATIVE_SEGMENT_NAME.fullmatch(name))
 
 
+def folder_mode(file_mode: int | None) -> int:
+    """The permissions of a folder whose files have `file_mode`: x where there is r."""
+    mode = DEFAULT_FILE_MODE if file_mode is None else file_mode
+    return mode | (mode & 0o444) >> 2
+
+
+@contextmanager
+def closing_at_error(fd: int) -> Iterator[None]:
+    """Close `fd` if the block fails."""
+    try:
+        yield
+    except BaseException:
+        calls.close(fd)
+        raise
+
+
 class Directory:
     """A log's folder, held by a descriptor.  Safe to share between threads.
 
     Every OSError that leaves it carries the full path as `filename` and the system call as `call`.
     """
 
-    def __init__(self, path: Path, *, create: bool = False, within: int | None = None) -> None:
+    def __init__(
+        self, path: Path, *, create: bool = False, within: int | None = None, file_mode: int | None = None
+    ) -> None:
         """Open `path`; with `create`, make its last part if missing.
+
+        `within` is the descriptor of the folder above, for a folder of ours; `file_mode` is WalConfig's.
 
         Raises:
             FileNotFoundError: it isn't there (or, with `create`, its parent isn't).
@@ -106,15 +128,21 @@ class Directory:
         """
         self.path = path
         self.fd = -1
+        self.file_mode = file_mode
         self._line_lock = threading.Lock()
         name = str(path) if within is None else path.name
+        made = False
         if create:
             with told("mkdir", path), suppress(FileExistsError):
-                calls.mkdir(name, FOLDER_MODE, dir_fd=within)
-        # Only the folder that the caller named may be reached through a link, none that is ours below it.
-        no_follow = 0 if within is None else os.O_NOFOLLOW
+                calls.mkdir(name, folder_mode(file_mode), dir_fd=within)
+                made = True
+        # Only a folder that was there, named by the caller, may be reached through a link, none that is ours below it.
+        no_follow = os.O_NOFOLLOW if made or within is not None else 0
         with told("open", path):
-            self.fd = calls.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | no_follow, dir_fd=within)
+            self.fd = calls.open(name, FOLDER_FLAGS | no_follow, dir_fd=within)
+        if made and file_mode is not None:
+            with told("fchmod", path), closing_at_error(self.fd):
+                calls.fchmod(self.fd, folder_mode(file_mode))
 
     def __enter__(self) -> Self:
         return self
@@ -142,7 +170,7 @@ class Directory:
         may not be read is passed over.
         """
         with told("fsync", self.path.parent), suppress(PermissionError):
-            fd = calls.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
+            fd = calls.open("..", FOLDER_FLAGS, dir_fd=self.fd)
             try:
                 sync_folder(fd)
             finally:
@@ -150,10 +178,16 @@ class Directory:
 
     # -- what is there ------------------------------------------------------------------------------------------------
 
-    def names(self) -> list[str]:
-        """All names in the directory, in no order."""
+    def names(self) -> Iterator[str]:
+        """All names in the directory, in no order, one at a time: millions may be there that aren't ours."""
         with told("readdir", self.path):
-            return calls.listdir(self.fd)
+            fd = calls.open(".", FOLDER_FLAGS, dir_fd=self.fd)  # a place in the list of its own
+            try:
+                with calls.scandir(fd) as entries:
+                    for entry in entries:
+                        yield entry.name
+            finally:
+                calls.close(fd)
 
     def segments(self) -> list[Segment]:
         """What `list_segments` returns."""
@@ -169,7 +203,9 @@ class Directory:
         try:
             with told("stat", path):
                 status = calls.stat(name, dir_fd=self.fd, follow_symlinks=False)
-            if stat.S_ISREG(status.st_mode):
+            if len(name) > fmt.MAX_NAME_CHARS:
+                problem = fmt.NAME_TOO_LONG
+            elif stat.S_ISREG(status.st_mode):
                 problem, fd = "empty", self.open(name)
             else:
                 what = _TYPES.get(stat.S_IFMT(status.st_mode), "a device")
@@ -255,12 +291,17 @@ class Directory:
     def create(self, temporary: str) -> int:
         """Make the temporary file of that name, in place of one left behind, and open it for appending."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        mode = DEFAULT_FILE_MODE if self.file_mode is None else self.file_mode
         with told("open", self.path / temporary):
             try:
-                return calls.open(temporary, flags, FILE_MODE, dir_fd=self.fd)
+                fd = calls.open(temporary, flags, mode, dir_fd=self.fd)
             except FileExistsError:
                 calls.unlink(temporary, dir_fd=self.fd)
-                return calls.open(temporary, flags, FILE_MODE, dir_fd=self.fd)
+                fd = calls.open(temporary, flags, mode, dir_fd=self.fd)
+        if self.file_mode is not None:  # whatever the umask is
+            with told("fchmod", self.path / temporary), closing_at_error(fd):
+                calls.fchmod(fd, mode)
+        return fd
 
     def sync_data(self, fd: int, name: str) -> None:
         """`sync_file`, with the path in the error."""
@@ -320,16 +361,21 @@ class Directory:
         self.sync()
         return True
 
-    def remove_temporaries(self) -> list[str]:
-        """Unlink every temporary file that a crash left; returns the names."""
-        left = [name for name in self.names() if name.endswith(fmt.TEMPORARY_SUFFIX)]
-        for name in left:
-            with suppress(IsADirectoryError):
-                self.drop(name)
-        return left
+    def remove_temporaries(self) -> tuple[int, list[str]]:
+        """Unlink every temporary file that a crash left; returns how many, and the first of the names."""
+        removed, first = 0, []
+        for name in self.names():
+            if name.endswith(fmt.TEMPORARY_SUFFIX):
+                with suppress(IsADirectoryError):
+                    self.drop(name)
+                    removed += 1
+                    first += [name] * (removed <= _NAMES_TOLD)
+        return removed, first
 
-    def copy(self, name: str, folder: Directory, temporary: str, start: int, end: int, *, mode: int = FILE_MODE) -> int:
+    def copy(self, name: str, folder: Directory, temporary: str, start: int, end: int) -> int:
         """Copy bytes `start` to `end` of `name` to a temporary file of `folder`, on disk when it returns.
+
+        Who could read `name` can read the copy.
 
         Returns:
             The copy's inode.
@@ -342,8 +388,7 @@ class Directory:
             target = folder.create(temporary)
             try:
                 with told("copy", self.path / name):
-                    if mode != FILE_MODE:
-                        calls.fchmod(target, mode)
+                    inherit(source, target)
                     copy_range(source, target, start, end)
                 folder.sync_data(target, temporary)
                 return calls.fstat(target).st_ino
@@ -369,7 +414,8 @@ class Directory:
         """
         target = f"{name}.{start}-{end}.lsn{lsn}"
         temporary = target + fmt.TEMPORARY_SUFFIX
-        with Directory(self.path / fmt.QUARANTINE_NAME, create=True, within=self.fd) as folder:
+        path = self.path / fmt.QUARANTINE_NAME
+        with Directory(path, create=True, within=self.fd, file_mode=self.file_mode) as folder:
             try:
                 self.copy(name, folder, temporary, start, end)
             except OSError:

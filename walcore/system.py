@@ -58,9 +58,10 @@ class Calls:
         self.fsync = _fsync
         self.fdatasync = _fdatasync
         self.fchmod = os.fchmod
+        self.fchown = os.fchown
         self.fstat = os.fstat
         self.stat = os.stat
-        self.listdir = os.listdir
+        self.scandir = os.scandir
         self.link = os.link
         self.rename = os.rename
         self.unlink = os.unlink

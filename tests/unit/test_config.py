@@ -23,6 +23,7 @@ def test_defaults_are_those_of_the_design() -> None:
     assert config.batch_buffer_bytes == 1024 * 1024
     assert config.buffer_timeout is None
     assert config.on_force is None
+    assert config.file_mode is None
 
 
 def test_values_take_their_one_form() -> None:
@@ -59,6 +60,11 @@ def test_it_is_frozen_and_survives_pickling() -> None:
         ("batch_buffer_bytes", 4096, "4097"),
         ("batch_buffer_bytes", 2**31, "1073741824"),
         ("buffer_timeout", -0.1, "0 or more"),
+        ("file_mode", 0o400, "0o600 to 0o666"),
+        ("file_mode", 0o700, "0o600 to 0o666"),
+        ("file_mode", 0o4600, "0o600 to 0o666"),
+        ("file_mode", -1, "0o600 to 0o666"),
+        ("file_mode", 640, "0o1200"),  # not an octal number
         ("directory", "", "not empty"),
         ("directory", "a\0b", "NUL"),
     ],
@@ -89,6 +95,8 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(field: str, value: A
         ("batch_buffer_bytes", "8192"),
         ("buffer_timeout", "1"),
         ("on_force", 3),
+        ("file_mode", "0o600"),
+        ("file_mode", True),
     ],
 )
 def test_a_wrong_type_is_a_type_error(field: str, value: Any) -> None:

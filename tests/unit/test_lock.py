@@ -200,7 +200,7 @@ def test_without_open_file_locks_a_second_opening_in_the_process_is_refused(
 
 
 def test_a_longer_word_left_by_a_crash_is_overwritten_whole(tmp_path: Path) -> None:
-    (tmp_path / "lock").write_bytes(b"x" * 1000)
+    (tmp_path / "lock").write_bytes(b'{"pid":' + b"x" * 1000)
     lock = DirectoryLock(tmp_path)
     lock.acquire()
     assert json.loads((tmp_path / "lock").read_bytes())["pid"] == os.getpid()
