@@ -144,9 +144,9 @@ class Player:
         self.wal = walcore.open(self.directory, sync_policy=self.policy, **SETTINGS)
 
 
-def play(directory: str, policy: str, first_id: int, steps: list[str], *, for_ever: bool = False) -> None:
+def play(directory: str, policy: str, first_id: int, steps: list[str]) -> None:
     player = Player(directory, policy, first_id)
-    for step in itertools.cycle(steps) if for_ever else steps:
+    for step in steps:
         name, _, number = step.partition(":")
         action: Callable[[int], None] = getattr(player, name)
         action(int(number or 1))
@@ -155,12 +155,7 @@ def play(directory: str, policy: str, first_id: int, steps: list[str], *, for_ev
 
 
 def main(directory: str, policy: str, first_id: int, steps: list[str]) -> None:
-    """Play the steps up to each `crash` in a process of its own, which ends without a farewell.
-
-    With `forever` as its first step they are played in this process, again and again, until it is killed.
-    """
-    if steps[0] == "forever":
-        play(directory, policy, first_id, steps[1:], for_ever=True)
+    """Play the steps up to each `crash` in a process of its own, which ends without a farewell."""
     for _, part in itertools.groupby(steps, "crash".__eq__):
         mine = [step for step in part if step != "crash"]
         child = os.fork()
