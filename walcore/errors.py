@@ -59,7 +59,13 @@ class WalLockedError(WalError, BlockingIOError):
 
 
 class WalClosedError(WalError):
-    """The log is closed, closing, or was inherited by a forked child; what the call asked for was not done."""
+    """The log is closed, closing, or was inherited by a forked child; what the call asked for was not done.
+
+    Of an interrupted `log_mint_many`, `first_lsn` and `last_lsn` tell what it had logged (else None).
+    """
+
+    first_lsn: int | None = None
+    last_lsn: int | None = None
 
 
 class WalTimeoutError(WalError, TimeoutError):

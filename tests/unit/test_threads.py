@@ -1,9 +1,7 @@
-"""Many threads at once, waits that are cut off, and a log in a process where no thread may start."""
+"""Waits that are cut off, and a log in a process where no thread may start."""
 
 from __future__ import annotations
 
-import os
-import random
 import signal
 import threading
 import time
@@ -13,17 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from together import together
 
 import walcore
 from walcore import segments
 
-LONG = bool(os.environ.get("WALCORE_LONG"))
-SEEDS = range(60) if LONG else range(3)
 SMALL: dict[str, Any] = {"batch_buffer_bytes": 5000, "max_segment_bytes": 4000, "sync_interval": 0.005}
-
-
-class Interrupted(Exception):
-    pass
 
 
 @contextmanager
@@ -43,162 +36,22 @@ def held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def interrupted_after(seconds: float, handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """A signal comes to the main thread; what is asked for doesn't last for ever."""
-    before = signal.signal(signal.SIGUSR1, handler)
-    timer = threading.Timer(seconds, lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1))
+def interrupted_after(
+    seconds: float, handler: Callable[[int, Any], None] = signal.default_int_handler
+) -> Iterator[None]:
+    """Ctrl-C comes to the main thread; what is asked for doesn't last for ever."""
+    before = signal.signal(signal.SIGINT, handler)
+    timer = threading.Timer(seconds, lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT))
     timer.start()
     try:
         yield
     finally:
         timer.join()
-        signal.signal(signal.SIGUSR1, before)
-
-
-def cut_off(*_: object) -> None:
-    raise Interrupted
-
-
-def together(works: list[Callable[[], None]], seconds: float = 30) -> None:
-    """Run all at once; an error of one, or one that doesn't end, fails the test."""
-    errors: list[BaseException] = []
-
-    def run(work: Callable[[], None]) -> None:
-        try:
-            work()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(work,), daemon=True) for work in works]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + seconds
-    for thread in threads:
-        thread.join(max(0, deadline - time.monotonic()))
-        assert not thread.is_alive(), "a thread hangs"
-    assert not errors, errors
+        signal.signal(signal.SIGINT, before)
 
 
 def lsns(directory: Path) -> list[int]:
     return [record.lsn for record in walcore.read(directory)]
-
-
-class Crowd:
-    """Threads that do everything there is to do with a log, and remember what they were promised."""
-
-    def __init__(self, wal: walcore.Wal, seed: str, steps: int) -> None:
-        self.wal, self.seed, self.steps = wal, seed, steps
-        self.lock = threading.Lock()
-        self.logged: dict[int, int] = {}
-        self.promised: set[int] = set()
-        self.purged = 0
-        self.next_id = 0
-
-    def note(self, first: int, ids: list[int]) -> None:
-        with self.lock:
-            for lsn, id in enumerate(ids, first):
-                assert lsn not in self.logged, f"LSN {lsn} was given twice"
-                self.logged[lsn] = id
-
-    def take_ids(self, count: int) -> list[int]:
-        with self.lock:
-            self.next_id += count
-            return list(range(self.next_id - count, self.next_id))
-
-    def on_disk(self, lsn: int) -> None:
-        """It was promised: then the kernel has it, in a file that has a name, unless it was purged since."""
-        assert self.wal.durable_lsn >= lsn
-        with self.lock:
-            self.promised.add(lsn)
-
-    def producer(self, number: int) -> None:
-        chance = random.Random(f"{self.seed} {number}")
-        try:
-            for _ in range(self.steps):
-                self.step(chance)
-        except walcore.WalClosedError:
-            assert self.wal.stats().state in ("closing", "closed")
-
-    def step(self, chance: random.Random) -> None:
-        if chance.random() < 0.15:
-            ids = self.take_ids(chance.randrange(1, 60))
-            first, last = self.wal.log_mint_many(ids, "I", ["y" * (id % 90) for id in ids])
-            if last - first + 1 == len(ids):
-                self.note(first, ids)
-            lsn = last
-        else:
-            ids = self.take_ids(1)
-            length = 9000 if chance.random() < 0.03 else chance.choice([3, 5, 30, 300])
-            lsn = self.wal.log_mint(ids[0], "I", "x" * length)
-            self.note(lsn, ids)
-        self.wait(chance, lsn)
-
-    def wait(self, chance: random.Random, lsn: int) -> None:
-        match chance.randrange(6):
-            case 0:
-                self.wal.await_durable(lsn)
-                self.on_disk(lsn)
-            case 1:
-                try:
-                    self.wal.await_durable(lsn, timeout=chance.choice([0, 0.0001, 0.003]))
-                except walcore.WalTimeoutError as error:
-                    assert error.durable_lsn < lsn
-                else:
-                    self.on_disk(lsn)
-            case 2:
-                self.wal.flush()
-                assert self.wal.written_lsn >= lsn
-            case 3 | 4:
-                self.wal.commit(lsn)
-                if self.wal.config.sync_policy != "INTERVAL":
-                    self.on_disk(lsn)
-
-    def rotator(self) -> None:
-        try:
-            for _ in range(8):
-                self.wal.rotate()
-                time.sleep(0.002)
-        except walcore.WalClosedError:
-            pass
-
-    def purger(self) -> None:
-        try:
-            for _ in range(3):
-                time.sleep(0.01)
-                before = self.wal.last_lsn
-                self.wal.purge_all_segments()
-                self.purged = before
-        except walcore.WalClosedError:
-            pass
-
-    def closer(self) -> None:
-        time.sleep(random.Random(self.seed).uniform(0.02, 0.15))
-        self.wal.close()
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("policy", ["COMMIT", "ALWAYS", "INTERVAL"])
-@pytest.mark.parametrize("closes", [True, False], ids=["closed meanwhile", "closed after"])
-def test_a_crowd_gets_what_it_was_promised(tmp_path: Path, policy: str, seed: int, closes: bool) -> None:
-    wal = walcore.open(tmp_path / "wal", sync_policy=policy, **SMALL)
-    count = (8, 24, 64)[seed % 3]
-    crowd = Crowd(wal, f"{policy} {seed}", (2000 if LONG else 400) // count)
-    works: list[Callable[[], None]] = [lambda number=number: crowd.producer(number) for number in range(count)]  # type: ignore[misc]
-    together([*works, crowd.rotator, crowd.purger, *([crowd.closer] if closes else [])])
-    last = wal.last_lsn
-    wal.close()
-    found = {record.lsn: record.id for record in walcore.read(tmp_path / "wal")}
-    assert list(found) == sorted(found), "the file's order isn't that of the LSNs"
-    first = min(found, default=last + 1)
-    assert list(found) == list(range(first, last + 1)), "a hole"
-    assert first > crowd.purged
-    for lsn, id in crowd.logged.items():
-        assert lsn < first or found[lsn] == id
-    for lsn in crowd.promised:
-        assert lsn < first or lsn in found
-    with walcore.open(tmp_path / "wal") as wal:
-        assert wal.last_lsn == last
-        assert wal.opening.clean
 
 
 def test_waits_end_when_their_time_is_over_and_the_record_stays(
@@ -222,7 +75,7 @@ def test_waits_end_when_their_time_is_over_and_the_record_stays(
 
 
 @pytest.mark.parametrize("name", ["commit", "await_durable", "rotate", "purge_all_segments", "flush", "close"])
-def test_a_signal_ends_the_wait_and_not_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_ctrl_c_ends_the_wait_and_not_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     wal = walcore.open(tmp_path / "wal")
     with held_up(monkeypatch) as let_go:
         lsn = wal.log_mint(1, "I", "x")
@@ -230,7 +83,7 @@ def test_a_signal_ends_the_wait_and_not_the_work(tmp_path: Path, monkeypatch: py
             wal.await_durable(lsn, timeout=0.02)  # now the loop is at it
         call = getattr(wal, name)
         arguments = (lsn,) if name == "await_durable" else ()
-        with interrupted_after(0.1, cut_off), pytest.raises(Interrupted):
+        with interrupted_after(0.1), pytest.raises(KeyboardInterrupt):
             call(*arguments)
         let_go()
         if name != "close":
@@ -257,10 +110,10 @@ def test_a_signal_whose_handler_returns_ends_no_wait(tmp_path: Path, monkeypatch
         assert wal.durable_lsn == lsn
 
 
-def test_a_signal_ends_the_wait_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_ends_the_wait_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wal = walcore.open(tmp_path / "wal", **SMALL)
     with held_up(monkeypatch):
-        with interrupted_after(0.1, cut_off), pytest.raises(Interrupted):
+        with interrupted_after(0.1), pytest.raises(KeyboardInterrupt):
             while True:
                 wal.log_mint(1, "I", "x" * 300)
         last = wal.last_lsn
