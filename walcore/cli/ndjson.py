@@ -16,11 +16,14 @@ XSD_STRING: Final = "http://www.w3.org/2001/XMLSchema#string"
 # In the order of log_mint's arguments.
 STRINGS: Final = ("lexical", "datatype", "language")
 ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+# JSON's own escapes end at U+001F.
+CONTROLS: Final = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 
 def dumps(row: object) -> str:
-    """JSON on one line, characters as they are."""
-    return ujson.dumps(row, ensure_ascii=False, escape_forward_slashes=False)
+    """JSON on one line, characters as they are, but for those that could control a terminal."""
+    text = ujson.dumps(row, ensure_ascii=False, escape_forward_slashes=False)
+    return text if text.isascii() and "\x7f" not in text else text.translate(CONTROLS)
 
 
 def to_json(record: Record) -> str:
