@@ -16,6 +16,7 @@ import pytest
 
 import walcore
 from walcore import SyncPolicy, ValueKind, WalClosedError, WalConfig, WalTimeoutError, system
+from walcore.segments import Directory, NewSegment
 
 
 def lsns(directory: Path) -> list[int]:
@@ -210,12 +211,23 @@ def test_a_timeout_below_zero_is_refused(tmp_path: Path, timeout: float) -> None
             wal.await_durable(lsn, "1")  # type: ignore[arg-type]
 
 
-def test_a_wait_that_runs_out_tells_what_is_durable_and_the_record_stays_logged(tmp_path: Path) -> None:
+def test_a_wait_that_runs_out_tells_what_is_durable_and_the_record_stays_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran_out = threading.Event()
+    make = Directory.create_segment
+
+    def make_late(*args: Any) -> NewSegment:
+        assert ran_out.wait(10)
+        return make(*args)
+
+    monkeypatch.setattr(Directory, "create_segment", make_late)
     with walcore.open(tmp_path) as wal:
         lsn = wal.log_mint(1, "I", "urn:x")
         with pytest.raises(WalTimeoutError) as caught:
             wal.await_durable(lsn, timeout=0)
         assert caught.value.durable_lsn == 0
+        ran_out.set()
         assert isinstance(caught.value, TimeoutError)
     assert lsns(tmp_path) == [1]
 
