@@ -389,14 +389,15 @@ class _Repair:
         """Whether a sound sealed segment holds all bytes of the plain one, and behind them nothing but its summary."""
         inflate, at, same = zlib.decompressobj(wbits=31), 0, True
         with self.directory.opened(plain.name) as left, self.directory.opened(sealed.name) as right:
-            chunks, chunk = pieces(right, COPY_BYTES), b""
+            chunks = pieces(right, COPY_BYTES)
+            chunk: bytes | memoryview = b""
             while same and at < plain.size and (chunk or (chunk := next(chunks, b""))):
                 piece = inflate.decompress(chunk, min(COPY_BYTES, plain.size - at))
                 chunk = inflate.unconsumed_tail
                 same, at = read_at(left, len(piece), at) == piece, at + len(piece)
                 if inflate.eof:
                     break
-            rest = inflate.decompress(chunk + next(chunks, b""), COPY_BYTES) if same and not inflate.eof else b""
+            rest = inflate.decompress(bytes(chunk) + next(chunks, b""), COPY_BYTES) if same and not inflate.eof else b""
         return same and at == plain.size and len(rest) == int.from_bytes(rest[:4], "little") + 8 and b'"S"' in rest
 
     # -- the whole ----------------------------------------------------------------------------------------------------

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("walcore")
 
 # Small enough that a stop is prompt, large enough that the interpreter's lock is rarely asked for.
-CHUNK_BYTES: Final = 256 * 1024
+# Larger ones come from mappings of their own at first, then from the heap, which grows with every segment.
+CHUNK_BYTES: Final = 64 * 1024
 GZIP_WBITS: Final = 31
 KEPT_FAILURES: Final = 100
 
@@ -135,7 +136,7 @@ def _verify(directory: Directory, name: str, size: int, crc: int, pause: Callabl
     found_size = found_crc = 0
     with directory.opened(name) as fd:
         for chunk in pieces(fd, CHUNK_BYTES):
-            left = chunk
+            left: bytes | memoryview = chunk
             while left and not inflate.eof:
                 plain = inflate.decompress(left, CHUNK_BYTES)
                 found_size, found_crc = found_size + len(plain), zlib.crc32(plain, found_crc)

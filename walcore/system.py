@@ -84,9 +84,12 @@ def read_at(fd: int, size: int, offset: int) -> bytes:
     return data
 
 
-def pieces(fd: int, size: int) -> Iterator[bytes]:
-    """All of an open file from its beginning, at most `size` bytes at a time.  Raises OSError."""
-    at = 0
-    while piece := calls.pread(fd, size, at):
-        yield piece
-        at += len(piece)
+def pieces(fd: int, size: int) -> Iterator[memoryview]:
+    """All of an open file from its beginning, at most `size` bytes at a time, each valid until the next is asked for.
+
+    Raises OSError.
+    """
+    at, room = 0, memoryview(bytearray(size))
+    while got := calls.preadv(fd, [room], at):
+        yield room[:got]
+        at += got
