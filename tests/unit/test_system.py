@@ -108,7 +108,7 @@ def lsns(path: Path) -> list[int]:
 def test_the_core_calls_what_stands_in(core: Counted, tmp_path: Path) -> None:
     with walcore.open(tmp_path) as wal:
         wal.commit(wal.log_mint(1, "I", "urn:a"))
-    assert core.made[:3] == ["pwrite", "fdatasync", "fstat"]
+    assert core.made[:3] == ["pwrite", "fstat", "fdatasync"]
     assert lsns(tmp_path) == [1]
 
 
