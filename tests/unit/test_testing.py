@@ -358,6 +358,8 @@ CALLS: dict[str, Callable[[Path], object]] = {
     "close": lambda path: os.close(os.open(path / "a", os.O_RDWR)),
     "stat": lambda path: (path / "a").stat(),
     "listdir": lambda path: os.listdir(path),
+    "scandir": lambda path: os.scandir(path).close(),
+    "fchown": lambda path: os.fchown(os.open(path / "a", os.O_RDWR), -1, -1),
     "rename": lambda path: os.rename(path / "a", path / "b"),
     "link": lambda path: os.link(path / "a", path / "b"),
     "unlink": lambda path: (path / "a").unlink(),

@@ -121,8 +121,8 @@ class Disk:
 
         Args:
             call: a call of `os` ("fsync", "pwrite"), or a family: "open", "read", "write", "sync", "truncate",
-                "rename", "link", "unlink", "mkdir", "rmdir", "close", "stat", "list", "lock", "chmod", "seek"; "*" is
-                any.
+                "rename", "link", "unlink", "mkdir", "rmdir", "close", "stat", "list", "lock", "chmod", "chown", "seek";
+                "*" is any.
             error: the errno that it raises instead of being made. A sync that fails loses for good what it was for.
                 Python's own calls go on by themselves after EINTR, as ever: only the log's core meets it.
             nth: the first such call to be spoiled, counted from now; the first is 1.

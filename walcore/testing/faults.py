@@ -13,7 +13,7 @@ from typing import Final
 FAMILIES: Final = {
     "pread": "read", "preadv": "read", "pwrite": "write", "fsync": "sync", "fdatasync": "sync", "ftruncate": "truncate",
     "replace": "rename", "remove": "unlink", "fstat": "stat", "fcntl": "lock", "lockf": "lock", "fchmod": "chmod",
-    "listdir": "list", "lseek": "seek",
+    "listdir": "list", "scandir": "list", "fchown": "chown", "lseek": "seek",
 }  # fmt: skip
 OTHERS: Final = ("open", "close", "read", "write", "rename", "link", "unlink", "mkdir", "rmdir", "stat", "truncate")
 _KNOWN: Final = {"*", *FAMILIES, *FAMILIES.values(), *OTHERS}

@@ -215,6 +215,12 @@ def fchmod(fd: int, mode: int) -> None:
     REAL.fchmod(fd, mode)
 
 
+def fchown(fd: int, uid: int, gid: int) -> None:
+    """See os.fchown; who owns a file isn't modelled."""
+    _spoil("fchown", fd)
+    REAL.fchown(fd, uid, gid)
+
+
 def read(fd: int, length: int) -> bytes:
     """See os.read."""
     short = _spoil("read", fd)
@@ -390,6 +396,12 @@ def listdir(path: Any = ".") -> list[Any]:
     return names
 
 
+def scandir(path: Any = ".") -> Any:
+    """See os.scandir."""
+    _spoil("scandir", path) if isinstance(path, int) else _look("scandir", path, None)
+    return REAL.scandir(path)
+
+
 def _look(call: str, path: Any, dir_fd: int | None) -> None:
     at = place(path, dir_fd)
     if at and not at.disk.is_off:
@@ -428,11 +440,16 @@ _CALLS: Final[dict[str, Callable[..., Any]]] = {
     call.__name__: call
     for call in (
         open, close, read, pread, preadv, write, pwrite, ftruncate, lseek, fsync, fdatasync, fchmod, fstat, stat,
-        listdir, link, rename, unlink, mkdir, rmdir,
+        listdir, scandir, fchown, link, rename, unlink, mkdir, rmdir,
     )
 }  # fmt: skip
 _OF_OS: Final = _CALLS | {"replace": rename, "remove": unlink, "sendfile": sendfile}
-_OF_WALCORE: Final = _CALLS | {"fcntl": lock_by_fcntl, "lockf": lockf, "core": _Core()}
+_OF_WALCORE: Final = {name: _CALLS.get(name) for name in vars(Calls())} | {
+    "fcntl": lock_by_fcntl,
+    "lockf": lockf,
+    "core": _Core(),
+}
+assert all(_OF_WALCORE.values()), _OF_WALCORE
 
 
 def begin(disk: Disk) -> None:
@@ -455,6 +472,3 @@ def end(disk: Disk) -> None:
             for owner, name, call in _before:
                 setattr(owner, name, call)
             _before.clear()
-
-
-assert set(_OF_WALCORE) == set(vars(Calls()))
