@@ -126,7 +126,10 @@ def open_regular(name: str, dir_fd: int | None) -> int:
         if exc.errno in (errno.ELOOP, errno.ENXIO):
             raise OSError(errno.EINVAL, NOT_REGULAR) from exc
         raise
-    if not stat.S_ISREG(calls.fstat(fd).st_mode):
+    try:
+        if not stat.S_ISREG(calls.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, NOT_REGULAR)  # noqa: TRY301 - one place closes
+    except BaseException:
         calls.close(fd)
-        raise OSError(errno.EINVAL, NOT_REGULAR)
+        raise
     return fd

@@ -176,7 +176,7 @@ class FrameReader:
         self.summary: tuple[int, int] | None = None
         self.crc32 = 0
         self.end = 0
-        source: Source = GzipSource(fd, size) if self.sealed else PlainSource(fd, size)
+        source: Source = (GzipSource if self.sealed else PlainSource)(fd, size, segment.path)
         self._window = Window(source)
         self._decoder = Decoder(tuple(ValueKind) if records or wanted is not None else None, wanted)
         self._checksum = checksum or self.sealed

@@ -22,7 +22,7 @@ from walcore._core.encode import header_frame
 from walcore._core.writer import Writer
 from walcore.config import SyncPolicy
 from walcore.errors import WalClosedError, WalError, WalFailedError, WalFullError, WalTimeoutError
-from walcore.files import advised
+from walcore.files import advised, told
 from walcore.format import MAX_INT32
 from walcore.lock import DirectoryLock
 from walcore.opening import check_store, open_directory
@@ -186,7 +186,8 @@ class Tail:
 
     def _settle(self, current: NewSegment, last_lsn: int) -> int:
         """Close a synced file; what the state file should say of it is kept.  Returns its size in bytes."""
-        size = calls.fstat(current.fd).st_size
+        with told("stat", current.path):
+            size = calls.fstat(current.fd).st_size
         # It was synced: what closing may still complain of is nothing that could be lost or done again.
         with suppress(OSError):
             calls.close(current.fd)

@@ -15,7 +15,7 @@ import socket
 import stat
 import struct
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +27,7 @@ from walcore.format import LOCK_NAME
 from walcore.system import calls
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _HAS_OFD: Final = hasattr(fcntl, "F_OFD_SETLK")
@@ -38,6 +39,8 @@ _HOST_CHARS: Final = 300
 _HOLDER_BEGIN: Final = b'{"pid":'
 _FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _ATTEMPTS: Final = 3
+# No lock file, none that may be opened, or a link, which no writer takes; any other error says nothing of writers.
+_NO_WRITERS: Final = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO)
 
 _held_paths: set[str] = set()
 _held_paths_lock = threading.Lock()
@@ -95,8 +98,9 @@ class DirectoryLock:
             with suppress(OSError):
                 if self._has_word:
                     calls.ftruncate(fd, 0)
-            # Closing alone would leave the lock with any child forked since.
-            _set(fd, fcntl.F_UNLCK)
+            # Closing alone would leave the lock with any child forked since; without one it gives it back as well.
+            with suppress(OSError):
+                _set(fd, fcntl.F_UNLCK)
         finally:
             calls.close(fd)
             if not _HAS_OFD:
@@ -137,11 +141,14 @@ def is_locked(directory: Path) -> bool:
     if not _HAS_OFD and os.path.realpath(path) in _held_paths:
         return True
     try:
-        fd = calls.open(path, _FLAGS & ~os.O_RDWR)
-    except OSError:
+        with _named(path):
+            fd = calls.open(path, _FLAGS & ~os.O_RDWR)
+    except OSError as exc:
+        if exc.errno not in _NO_WRITERS:
+            raise
         return False
     try:
-        return _conflict(fd) is not None
+        return _conflict(fd, path) is not None
     finally:
         calls.close(fd)
 
@@ -163,17 +170,27 @@ def _may_hold_word(fd: int) -> bool:
     return status.st_nlink == 1 and left
 
 
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let an OSError out with the lock's path."""
+    try:
+        yield
+    except OSError as exc:
+        exc.filename = str(path)
+        raise
+
+
 def _lock(fd: int, path: Path) -> None:
     for _ in range(_ATTEMPTS):
         try:
-            _set(fd, fcntl.F_WRLCK)
+            with _named(path):
+                _set(fd, fcntl.F_WRLCK)
         except OSError as exc:
             if exc.errno not in (errno.EAGAIN, errno.EACCES):
-                exc.filename = str(path)
                 raise
         else:
             return
-        pid = _conflict(fd)
+        pid = _conflict(fd, path)
         if pid is not None:
             raise _locked(path, _holder(fd, pid))
     raise _locked(path, {})
@@ -190,7 +207,7 @@ def _set(fd: int, kind: int) -> None:
         calls.lockf(fd, fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _conflict(fd: int) -> int | None:
+def _conflict(fd: int, path: Path) -> int | None:
     """The pid of who keeps us out (-1 for an open-file-description lock, 0 if it can't be known), None if nobody."""
     if not _HAS_OFD:
         # struct flock differs between systems; the answer to "is it locked" doesn't.
@@ -200,7 +217,9 @@ def _conflict(fd: int) -> int | None:
             return 0
         calls.lockf(fd, fcntl.LOCK_UN)
         return None
-    kind, _, _, _, pid = _FLOCK.unpack(calls.fcntl(fd, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK)))
+    with _named(path):
+        answer = calls.fcntl(fd, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK))
+    kind, _, _, _, pid = _FLOCK.unpack(answer)
     return None if kind == fcntl.F_UNLCK else pid
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from walcore.errors import StoreMismatchError, WalError, WalFullError
+from walcore.files import told
 from walcore.format import LOCK_NAME, MAX_LSN, QUARANTINE_NAME, SEALED_SUFFIX, STATE_NAME, TEMPORARY_SUFFIX
 from walcore.frames import Fault, FaultKind, SegmentCheck, check_segment
 from walcore.plan import (
@@ -382,13 +383,17 @@ class _Repair:
         self.faults.append(Fault(FaultKind.UNREADABLE_SEGMENT, segment.name, 0, detail))
 
     def _begins_with_zeros(self, segment: Segment) -> bool:
-        with self.directory.opened(segment.name) as fd:
+        with self.directory.opened(segment.name) as fd, told("read", segment.path):
             return read_at(fd, 8, 0) == bytes(8)
 
     def _same_content(self, plain: Segment, sealed: Segment) -> bool:
         """Whether a sound sealed segment holds all bytes of the plain one, and behind them nothing but its summary."""
         inflate, at, same = zlib.decompressobj(wbits=31), 0, True
-        with self.directory.opened(plain.name) as left, self.directory.opened(sealed.name) as right:
+        with (
+            told("read", plain.path),
+            self.directory.opened(plain.name) as left,
+            self.directory.opened(sealed.name) as right,
+        ):
             chunks = pieces(right, COPY_BYTES)
             chunk: bytes | memoryview = b""
             while same and at < plain.size and (chunk or (chunk := next(chunks, b""))):

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from walcore.files import told
 from walcore.frames import Fault, FaultKind, SegmentCheck, check_segment
 from walcore.segments import is_segment_name
 from walcore.state import Loss, State, find_state
@@ -54,7 +55,7 @@ def list_all(directory: Directory) -> list[Segment]:
     names = _names(directory)
     for _ in range(_LISTINGS):
         for name in names - seen.keys():
-            segment = directory.segment(name)
+            segment = directory.segment(name, forbidden=True)
             if segment is not None:
                 seen[name] = segment
         now = _names(directory)
@@ -281,8 +282,10 @@ def open_listed(directory: Directory, segment: Segment) -> tuple[int, Segment] |
             # An inode number says nothing by itself, it is given out again; while the descriptor is open it isn't.
             kept = False
             try:
-                now = directory.segment(segment.name)
-                if now is not None and now.inode == calls.fstat(fd).st_ino and _same(now, segment):
+                now = directory.segment(segment.name, forbidden=True)
+                with told("stat", segment.path):
+                    inode = calls.fstat(fd).st_ino
+                if now is not None and now.inode == inode and _same(now, segment):
                     kept = True
                     return fd, segment if now.inode == segment.inode else now
             finally:

@@ -27,7 +27,7 @@ def mark(directory: Directory, next_lsn: int, store: str) -> PurgeMarker:
             directory (`call` of the exception), after which either may be true.
     """
     headed, headless = set(), set()
-    for segment in directory.segments():
+    for segment in directory.segments(forbidden=True):
         if segment.header:
             headed.add((segment.name, segment.header.number, segment.header.crc))
         elif not segment.irregular:
@@ -49,7 +49,11 @@ def carry_out(directory: Directory, marker: PurgeMarker) -> int:
     Raises:
         OSError: the purge is not finished; the next opening does that.
     """
-    segments = directory.segments()
+    segments = [
+        # Listed by name and header, one that may not be read can't be told from one that isn't listed.
+        segment if segment.header or marker.lists(segment) else directory.segment(segment.name) or segment
+        for segment in directory.segments(forbidden=True)
+    ]
     for segment in reversed(segments):
         if marker.lists(segment):
             directory.delete(segment)

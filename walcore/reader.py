@@ -13,11 +13,13 @@ import warnings
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from walcore.errors import CorruptionError, WalDamageWarning
+from walcore.files import told
 from walcore.frames import HARMLESS, MAX_FAULTS, Fault, FaultKind, FrameReader, SegmentCheck, check_segment
 from walcore.lock import is_locked
 from walcore.plan import Plan, choose, open_listed, plan, sequence
@@ -230,7 +232,8 @@ class Pass:
             frames = FrameReader(segment, fd, size, records=True, vouched=vouched)
             place = self.segments
             self.segments += 1
-            for batch in self._frames(frames, lambda: number == last and self._growing(fd, size), more=number < last):
+            growing = partial(self._growing, fd, segment) if number == last else bool
+            for batch in self._frames(frames, growing, more=number < last):
                 while self._strays and self._strays[-1][0] < batch[0].lsn:
                     yield from self._stray(directory)
                 yield place, self._count(batch, frames)
@@ -251,9 +254,11 @@ class Pass:
             if not behind:
                 return
 
-    def _growing(self, fd: int, size: int) -> bool:
+    def _growing(self, fd: int, segment: Segment) -> bool:
         """Whether a writer is at work: then an unfinished frame is the end."""
-        return calls.fstat(fd).st_size > size or is_locked(self.path)
+        with told("stat", segment.path):
+            size = calls.fstat(fd).st_size
+        return size > segment.size or is_locked(self.path)
 
     # -- segments without a readable header, which SALVAGE reads where their LSNs place them ---------------------------
 

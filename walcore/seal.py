@@ -175,13 +175,19 @@ class Sealer:
         self._no_thread = False
         self.sealed = 0
         self.failed = 0
-        self.failures: deque[SealFailure] = deque(maxlen=KEPT_FAILURES)
+        self._failures: deque[SealFailure] = deque(maxlen=KEPT_FAILURES)
 
     @property
     def backlog(self) -> int:
         """How many segments wait to be sealed, the one being sealed included."""
         with self._lock:
             return len(self._segments) + (self._current is not None)
+
+    @property
+    def failures(self) -> list[SealFailure]:
+        """The latest segments that stayed plain; a copy, since one may be added at any moment."""
+        with self._lock:
+            return list(self._failures)
 
     def submit(self, segment: Segment) -> None:
         """Queue a finished, synced segment, unless sealing was retired.  Never fails."""
@@ -284,8 +290,9 @@ class Sealer:
         except _StoppedError:
             return
         except Exception as exc:  # noqa: BLE001 (whatever it is, the log goes on and the segment stays plain)
-            self.failed += 1
-            self.failures.append(SealFailure(segment.name, str(exc) or repr(exc)))
+            with self._lock:
+                self.failed += 1
+                self._failures.append(SealFailure(segment.name, str(exc) or repr(exc)))
             log.warning("Segment %s stays plain: %s", segment.path, exc)
         else:
             self.sealed += 1

@@ -75,7 +75,7 @@ def list_segments(directory: Path) -> list[Segment]:
         OSError: a file can't be read for any reason but permission or what it is.
     """
     with Directory(directory) as opened:
-        return opened.segments()
+        return opened.segments(forbidden=True)
 
 
 def open_segment(path: Path) -> int:
@@ -189,13 +189,16 @@ class Directory:
             finally:
                 calls.close(fd)
 
-    def segments(self) -> list[Segment]:
-        """What `list_segments` returns."""
-        found = [self.segment(name) for name in self.names() if is_segment_name(name)]
+    def segments(self, *, forbidden: bool = False) -> list[Segment]:
+        """What `list_segments` returns; without `forbidden` one that may not be opened is a PermissionError."""
+        found = [self.segment(name, forbidden=forbidden) for name in self.names() if is_segment_name(name)]
         return sorted((s for s in found if s), key=lambda s: (s.number, s.sealed, s.name))
 
-    def segment(self, name: str) -> Segment | None:
-        """The segment called `name`, its header read; None if it isn't there."""
+    def segment(self, name: str, *, forbidden: bool = False) -> Segment | None:
+        """The segment called `name`, its header read; None if it isn't there.
+
+        With `forbidden` one that may not be opened is one with a problem, which is for those who change nothing.
+        """
         sealed, path = name.endswith(fmt.SEALED_SUFFIX), self.path / name
         header: Header | None = None
         problem: str | None = None
@@ -213,12 +216,13 @@ class Directory:
         except FileNotFoundError:
             return None
         except PermissionError as exc:
-            if exc.call == "stat":  # type: ignore[attr-defined]
+            if exc.call == "stat" or not forbidden:  # type: ignore[attr-defined]
                 raise
             problem = f"unreadable: {exc.strerror}"
         if fd >= 0:
             try:
-                status = calls.fstat(fd)
+                with told("stat", path):
+                    status = calls.fstat(fd)
                 with told("read", path):
                     header, problem = read_header(fd, sealed) if status.st_size else (None, problem)
             finally:
@@ -264,7 +268,8 @@ class Directory:
             with told("write", self.path / temporary):
                 write_all(fd, frame)
             self.sync_data(fd, temporary)
-            inode = calls.fstat(fd).st_ino
+            with told("stat", self.path / temporary):
+                inode = calls.fstat(fd).st_ino
             name = self._publish_free(temporary, first_id)
             self.sync()
         except BaseException:
@@ -391,7 +396,8 @@ class Directory:
                     inherit(source, target)
                     copy_range(source, target, start, end)
                 folder.sync_data(target, temporary)
-                return calls.fstat(target).st_ino
+                with told("stat", folder.path / temporary):
+                    return calls.fstat(target).st_ino
             except BaseException:
                 with suppress(OSError):
                     folder.drop(temporary)
@@ -439,7 +445,7 @@ class Directory:
         raise AssertionError  # the names have no end
 
     def _same(self, one: str, other: str) -> bool:
-        with self.opened(one) as left, self.opened(other) as right:
+        with told("read", self.path / other), self.opened(one) as left, self.opened(other) as right:
             self.sync_data(right, other)
             for at in itertools.count(0, COPY_BYTES):
                 piece = read_at(left, COPY_BYTES, at)

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import zlib
 from copy import copy
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from walcore._core.encode import crc32c
+from walcore.files import told
 from walcore.format import CRC_SIZE
 from walcore.system import calls
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CHUNK: Final = 256 * 1024
 """Bytes read at a time: a batch of records stays in the processor's cache."""
@@ -46,18 +50,20 @@ class Source(Protocol):
 
 
 class PlainSource:
-    """The first `size` bytes of an open file."""
+    """The first `size` bytes of an open file; `path` is its name in errors."""
 
-    def __init__(self, fd: int, size: int) -> None:
+    def __init__(self, fd: int, size: int, path: Path) -> None:
         self.damage: tuple[str, str] | None = None
         self.fd = fd
         self.size = size
+        self.path = path
         self.offset = 0
 
     def readinto(self, room: memoryview) -> int:
         """See Source."""
         want = min(len(room), self.size - self.offset)
-        got = calls.preadv(self.fd, [room[:want]], self.offset) if want else 0
+        with told("read", self.path):
+            got = calls.preadv(self.fd, [room[:want]], self.offset) if want else 0
         if got == 0:
             self.size = self.offset  # cut since it was listed: the end is here
         self.offset += got
@@ -73,7 +79,8 @@ class PlainSource:
         if end > self.size:
             return None
         while at < end:
-            part = calls.pread(self.fd, min(CHUNK, end - at), at)
+            with told("read", self.path):
+                part = calls.pread(self.fd, min(CHUNK, end - at), at)
             if not part:
                 return None
             crc = crc32c(part, crc)
@@ -91,9 +98,9 @@ class GzipSource:
     didn't hold, the scout is zlib's, whose state can be copied: it waits where it is and sends a copy ahead.
     """
 
-    def __init__(self, fd: int, size: int, inflater: Any = None) -> None:
+    def __init__(self, fd: int, size: int, path: Path, inflater: Any = None) -> None:
         self.damage: tuple[str, str] | None = None
-        self._fd, self._size = fd, size
+        self._fd, self._size, self._path = fd, size, path
         self.given = 0
         self._start(inflater or _inflater(), CHUNK)
         self._again = 0
@@ -106,7 +113,7 @@ class GzipSource:
         """Bytes in all, once a scout came to their end."""
 
     def _start(self, inflater: Any, piece: int) -> None:
-        self.file = PlainSource(self._fd, self._size)
+        self.file = PlainSource(self._fd, self._size, self._path)
         self._inflater = inflater
         self._piece = piece
         self._input = b""
@@ -126,7 +133,7 @@ class GzipSource:
         if self._total is not None and end > self._total:
             return None
         if self._scout is None or self._scout.given > offset:
-            self._scout = GzipSource(self._fd, self._size, zlib if self._doubtful else _inflater())
+            self._scout = GzipSource(self._fd, self._size, self._path, zlib if self._doubtful else _inflater())
         self._scout.digest(offset)
         ahead = self._scout.fork() if self._doubtful else self._scout
         crc = ahead.digest(end)

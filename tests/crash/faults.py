@@ -13,9 +13,9 @@ from typing import Final
 SOURCE: Final = Path(__file__).with_name("shim.c")
 KINDS: Final = {
     "open": 1, "write": 2, "fdatasync": 4, "fsync": 8, "ftruncate": 16, "link": 32, "unlink": 64, "rename": 128,
-    "read": 256,
+    "read": 256, "fcntl": 512, "stat": 1024, "readdir": 2048, "lseek": 4096, "mkdir": 8192, "close": 16384,
 }  # fmt: skip
-SHORT, KILL, SLOW = -1, -2, -3
+SHORT, KILL, SLOW, LIE = -1, -2, -3, -4
 FOR_EVER: Final = 1 << 40
 
 
@@ -38,8 +38,12 @@ def environment(shim: Path) -> dict[str, str]:
 class Shim:
     """The shim that this very process runs under."""
 
-    def __init__(self) -> None:
+    def __init__(self, watched: Path) -> None:
+        """Calls count on what lies below the folder `watched`, or beside it with a name that begins like it."""
         self._library = ctypes.CDLL(None)
+        self._library.shim_watch.argtypes = [ctypes.c_char_p]
+        self._library.shim_watch(os.fsencode(watched.resolve()))
+        self.fault = 0
         self._library.shim_arm.argtypes = [ctypes.c_uint, ctypes.c_long, ctypes.c_long, ctypes.c_int, ctypes.c_long]
         for name in ("shim_call", "shim_path"):
             getattr(self._library, name).restype = ctypes.c_char_p
@@ -47,7 +51,8 @@ class Shim:
             getattr(self._library, name).restype = ctypes.c_long
 
     def arm(self, *kinds: str, nth: int = 1, times: int = 1, fault: int = 0, seconds: float = 0) -> None:
-        """Let calls `nth` to `nth + times - 1` of these kinds end in errno `fault`, or be SHORT, SLOW or the last."""
+        """Let calls `nth` to `nth + times - 1` of these kinds end in errno `fault`, or be SHORT, SLOW, LIE, KILL."""
+        self.fault = fault
         mask = sum(KINDS[kind] for kind in kinds)
         self._library.shim_arm(mask, nth, nth + times - 1, fault, int(seconds * 1e9))
 

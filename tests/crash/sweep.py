@@ -1,11 +1,11 @@
-"""One life of a log, again and again; each time another one of its system calls fails.
+"""One story, again and again; each time another one of its system calls fails.
 
-    LD_PRELOAD=shim.so python sweep.py FOLDER POLICY CALL FAULT once|ever STRIDE
+    LD_PRELOAD=shim.so python sweep.py FOLDER STORY SEED CALL FAULT once|ever STRIDE
 
-Each life is a process of its own, under a watchdog.  It opens what a crash left, logs from two threads, rotates, seals,
-purges, logs again, closes; it notes every promise.  Whatever fails, it must be told by an exception that names call,
-file and cause; a log that says it is full goes on once there is room; one that says it failed stays so; and at the end
-all that was promised is read back.  The last line printed is JSON: lives, faults met, and what was wrong.
+STORY is a policy's name, for a whole life of a log (`life.py`), or that of a scene, at which everything that reads
+takes a look (`looks.py`).  Calls 1, 1 + STRIDE, .. of that kind fail, until the story ends without a fault; with a
+STRIDE of =17 it is call 17 alone, which replays one failure.  The last line printed is JSON: runs, faults met, logs
+that failed for good, and what was wrong.
 """
 
 from __future__ import annotations
@@ -16,256 +16,211 @@ import json
 import os
 import shutil
 import sys
-import threading
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import faults
+import life
+import looks
 import player
-import witness
 
 import walcore
+from walcore.format import LOCK_NAME
+from walcore.lock import DirectoryLock
 
 WATCHDOG = 10.0
-OLD = 20
+ENOUGH = 5
+"""So many wrongs are told; more of them say nothing new."""
 
 
-class Wrong(Exception):
-    """A promise of walcore's that does not hold."""
+class Sweep:
+    """What fails and how; `figures` counts what was met, `wrong` tells what should not have been."""
+
+    def __init__(self, folder: Path, call: str, fault: str, *, ever: bool, stride: str) -> None:
+        self.folder, self.call, self.ever = folder, call, ever
+        self.fault = getattr(faults, fault) if fault == "SHORT" else getattr(errno, fault)
+        self.alone = int(stride[1:]) if stride.startswith("=") else None
+        self.stride = 1 if self.alone else int(stride)
+        self.shim = faults.Shim(folder / "run")
+        self.figures: Counter[str] = Counter()
+        self.wrong: list[str] = []
+
+    def arm(self, nth: int) -> None:
+        self.shim.arm(self.call, nth=nth, times=faults.FOR_EVER if self.ever else 1, fault=self.fault)
+
+    def each(self, run: Callable[[int], tuple[int, list[str]]]) -> None:
+        """Runs with the nth call failing, for each n; a run returns the faults met and what was wrong."""
+        nth = self.alone or 1
+        while len(self.wrong) < ENOUGH:
+            hits, wrong = run(nth)
+            self.figures["runs"] += 1
+            self.wrong += [f"call {nth}: {problem}" for problem in wrong]
+            if not hits:
+                break
+            self.figures["met"] += 1
+            if self.alone:
+                break
+            nth += self.stride
 
 
-class Life:
-    """Logs and notes what was promised; what fails is judged at once."""
-
-    def __init__(self, directory: Path, policy: str, shim: faults.Shim, *, frees: bool) -> None:
-        self.directory, self.policy, self.shim, self.frees = directory, policy, shim, frees
-        self.acked = {lsn: lsn for lsn in range(1, OLD + 1)}
-        self.logged = set(self.acked)
-        self.purged = self.doubtful = 0
-        self.next_id = 100
-        self.mutex = threading.Lock()
-        self.failed = False
-        self.problems: list[str] = []
-
-    def told(self, error: BaseException) -> None:
-        """An error must name what happened: the call (or a step made of calls), the file, the cause."""
-        cause = error if isinstance(error, OSError) else error.__cause__
-        if not isinstance(cause, OSError) or not cause.errno:
-            self.problems.append(f"no cause: {error!r}")
-        elif os.strerror(cause.errno) not in str(error):
-            self.problems.append(f"the cause {cause!r} is not in: {error}")
-        if str(self.directory.parent) not in str(error):
-            self.problems.append(f"no file: {error!r}")
-        if isinstance(error, walcore.WalFailedError) and not error.call:
-            self.problems.append(f"no call: {error!r}")
-
-    def insist(self, action: Callable[[], object]) -> bool:
-        """Do it; after a full disk make room and do it again.  False: the log failed for good, or refused the call."""
-        for _ in range(4):
-            try:
-                action()
-            except walcore.WalFullError as error:
-                self.told(error)
-                if self.frees:
-                    self.shim.disarm()
-            except walcore.WalFailedError as error:
-                self.told(error)
-                self.failed = True
-                return False
-            except walcore.WalError:
-                raise
-            except OSError as error:
-                self.told(error)
-                return False
-            else:
-                return True
-        self.shim.disarm()
-        try:
-            action()
-        except walcore.WalFailedError as error:
-            self.told(error)
-            self.failed = True
-            return False
-        return True
-
-    def log(self) -> None:
-        """One record, promised under any policy."""
-        with self.mutex:
-            id, self.next_id = self.next_id, self.next_id + 1
-            self.logged.add(id)
-        lsns: list[int] = []
-
-        def mint() -> None:
-            # Under ALWAYS an error leaves open whether the record has its LSN; then it is as if logged twice.
-            lsns.append(self.wal.log_mint(*player.fields(id)))
-
-        if self.insist(mint):
-            lsn = lsns[-1]
-            if self.insist(lambda: self.wal.await_durable(lsn) if id % 2 else self.wal.commit(lsn)):
-                if self.policy == "INTERVAL" and id % 2 == 0 and not self.insist(lambda: self.wal.await_durable(lsn)):
-                    return
-                with self.mutex:
-                    self.acked[lsn] = id
-
-    def logs(self, count: int) -> None:
-        def work() -> None:
-            try:
-                for _ in range(count):
-                    self.log()
-            except BaseException:
-                self.problems.append(traceback.format_exc())
-
-        threads = [threading.Thread(target=work) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    def purge(self) -> None:
-        self.doubtful = self.wal.last_lsn
-        try:
-            self.wal.purge_all_segments()
-        except walcore.WalFailedError as error:
-            self.told(error)
-            self.failed = True
-        except (walcore.WalFullError, OSError) as error:
-            self.told(error)
-            self.doubtful = 0  # refused: all is as it was
-            if self.frees:
-                self.shim.disarm()
-        else:
-            self.purged = self.doubtful
-
-    def run(self) -> None:
-        try:
-            self.wal = walcore.open(self.directory, sync_policy=self.policy, **player.SETTINGS)
-        except (walcore.WalFullError, OSError) as error:
-            self.told(error)
-            return
-        self.logs(12)
-        self.insist(self.wal.rotate)
-        self.logs(2)
-        while self.wal.stats().seal_backlog and not self.failed:
-            pass
-        if self.next_id % 3 == 0:
-            self.insist(self.wal.flush)
-        self.purge()
-        self.logs(10)
-        self.end()
-
-    def end(self) -> None:
-        state = self.wal.stats().state
-        if state != ("failed" if self.failed else "open"):
-            self.problems.append(f"the log says it is {state}, failed: {self.failed}")
-        if self.failed:
-            durable = self.wal.durable_lsn
-            self.must_fail(self.wal.rotate)
-            self.must_fail(self.wal.purge_all_segments)
-            self.must_fail(lambda: self.wal.log_mint(1, "I", "x"))
-            if durable < self.wal.last_lsn:
-                self.must_fail(self.wal.commit)
-            if self.wal.durable_lsn != durable:
-                self.problems.append("durable_lsn rose after a failure")
-        closed = self.insist(self.wal.close)
-        if closed == self.failed or not self.wal.is_closed:
-            self.problems.append(f"close: returned {closed}, failed {self.failed}, is_closed {self.wal.is_closed}")
-        self.wal.close()
-
-    def must_fail(self, action: Callable[[], object]) -> None:
-        try:
-            action()
-        except walcore.WalFailedError as error:
-            self.told(error)
-        else:
-            self.problems.append(f"{action} works on a failed log")
-
-    def judge(self) -> None:
-        """All that was promised is there, and the log goes on."""
-        if self.shim.retried:
-            self.problems.append(f"{self.shim.retried} syncs of a file after a failed one")
-        promises = witness.Promises([], [])
-        promises.acked, promises.logged = self.acked, self.logged | {1}
-        promises.doubtful, promises.purged = self.doubtful, self.purged
-        with walcore.open(self.directory, **player.SETTINGS) as wal:
-            lsn = wal.log_mint(*player.fields(1))
-            wal.commit(lsn)
-            if lsn <= max(self.acked):
-                self.problems.append(f"LSN {lsn} was handed out again")
-            if wal.opening.faults:
-                self.problems.append(f"damage: {wal.opening.faults}")
-        if wrong := promises.judge(witness.read(self.directory)):
-            self.problems.append(wrong)
+# --- lives: each in a process of its own, under a watchdog -----------------------------------------------------------
 
 
-def beginning(folder: Path) -> Path:
-    """What a crash left: sealed and plain segments, an unfinished tail, a state file."""
-    start = folder / "start"
-    child = os.fork()
-    if child == 0:
-        wal = walcore.open(start, sync_policy="COMMIT", **player.SETTINGS)
-        for id in range(1, OLD + 1):
-            wal.commit(wal.log_mint(*player.fields(id)))
-        while wal.stats().seal_backlog:
-            pass
-        os._exit(0)
-    os.waitpid(child, 0)
-    newest = max(start.glob("wal-*.v1"), key=lambda path: path.stat().st_size)
-    newest.write_bytes(newest.read_bytes() + b"\x55\0\0\0torn")
-    return start
-
-
-def live(directory: Path, policy: str, call: str, fault: int, nth: int, times: int, report: int) -> None:
-    """A whole life in this process, which ends here."""
-    faulthandler.dump_traceback_later(WATCHDOG, exit=True)
-    warnings.simplefilter("ignore")
-    shim = faults.Shim()
-    life = Life(directory, policy, shim, frees=fault in (errno.ENOSPC, errno.EDQUOT))
-    shim.arm(call, nth=nth, times=times, fault=fault)
-    try:
-        life.run()
-        hits = shim.hits
-        shim.disarm()
-        life.judge()
-    except BaseException:
-        hits = shim.hits
-        life.problems.append(traceback.format_exc())
-    os.write(report, json.dumps({"hits": hits, "met": shim.met, "wrong": life.problems}).encode())
-    os._exit(0)
-
-
-def sweep(folder: Path, policy: str, call: str, fault: int, *, ever: bool, stride: int) -> dict[str, object]:
-    start, lives, met = beginning(folder), 0, 0
+def lives(sweep: Sweep, policy: str, seed: int) -> None:
+    start = life.beginning(sweep.folder / "start")
+    frees = sweep.fault in (errno.ENOSPC, errno.EDQUOT)
     # A life without a fault, so that no later one meets an import.
-    Life(shutil.copytree(start, folder / "whole"), policy, faults.Shim(), frees=False).run()
-    wrong: list[str] = []
-    nth = 1
-    while len(wrong) < 5:
-        directory = folder / f"life-{nth}"
-        shutil.copytree(start, directory)
+    life.Life(shutil.copytree(start, sweep.folder / "run-whole"), policy, sweep.shim, frees=False, seed=seed).run()
+
+    def run(nth: int) -> tuple[int, list[str]]:
+        directory = shutil.copytree(start, sweep.folder / f"run-{nth}")
+        one = life.Life(directory, policy, sweep.shim, frees=frees, seed=seed)
         ours, theirs = os.pipe()
         child = os.fork()
         if child == 0:
-            live(directory, policy, call, fault, nth, faults.FOR_EVER if ever else 1, theirs)
+            live(sweep, one, nth, theirs)
         os.close(theirs)
         with os.fdopen(ours, "rb") as pipe:
             told = pipe.read()
         _, status = os.waitpid(child, 0)
-        result = json.loads(told) if told else {"hits": 1, "wrong": [f"it hung or died, status {status}"]}
-        lives += 1
-        wrong += [f"call {nth}, {result.get('met')}: {problem}" for problem in result["wrong"]]
+        dead = {"hits": 1, "failed": False, "wrong": [f"it hung or died, status {status}"]}
+        result = json.loads(told) if told else dead
+        sweep.figures["failed"] += result["failed"]
         if not result["wrong"]:
             shutil.rmtree(directory)
-        if not result["hits"]:
-            break
-        met += 1
-        nth += stride
-    return {"lives": lives, "met": met, "wrong": wrong}
+        return result["hits"], result["wrong"]
+
+    sweep.each(run)
+
+
+def live(sweep: Sweep, one: life.Life, nth: int, report: int) -> None:
+    """A whole life in this process, which ends here."""
+    faulthandler.dump_traceback_later(WATCHDOG, exit=True)
+    warnings.simplefilter("ignore")
+    sweep.arm(nth)
+    hits, met = 0, ("", "")
+    try:
+        one.run()
+        hits, met = sweep.shim.hits, sweep.shim.met
+        sweep.shim.disarm()
+        one.judge()
+    except BaseException:
+        hits = hits or sweep.shim.hits
+        one.problems.append(traceback.format_exc())
+    wrong = [f"{met}: {problem}" for problem in one.problems]
+    os.write(report, json.dumps({"hits": hits, "failed": one.failed, "wrong": wrong}).encode())
+    os._exit(0)
+
+
+# --- looks: all in this process --------------------------------------------------------------------------------------
+
+
+def look_at(sweep: Sweep, scene: str) -> None:
+    start = sweep.folder / "start"
+    looks.SCENES[scene](start)
+    if scene != looks.LOCKED:
+        open_all(sweep, start)
+    directory = shutil.copytree(start, sweep.folder / "run")
+    lock = DirectoryLock(directory)
+    if scene == looks.LOCKED:
+        lock.acquire()
+    for name, look in looks.LOOKS.items():
+        expected = outcome(sweep, look, directory)
+
+        sweep.each(partial(look_again, sweep, directory, name, look, expected))
+
+
+def look_again(
+    sweep: Sweep, directory: Path, name: str, look: looks.Look, expected: object, nth: int
+) -> tuple[int, list[str]]:
+    sweep.arm(nth)
+    found = outcome(sweep, look, directory)
+    wrong = judge(sweep, found, expected)
+    return sweep.shim.hits, [f"{name}, {sweep.shim.met}: {wrong}"] if wrong else []
+
+
+def outcome(sweep: Sweep, look: looks.Look, directory: Path) -> object:
+    """What a look found, or what it raised."""
+    faulthandler.dump_traceback_later(WATCHDOG, exit=True)
+    before = descriptors()
+    try:
+        found: object = look(directory)
+    except Exception as error:
+        found = error
+    sweep.shim.disarm()
+    faulthandler.cancel_dump_traceback_later()
+    return found if descriptors() == before else f"a descriptor stays open after {found!r}"
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def judge(sweep: Sweep, found: object, expected: object) -> str | None:
+    """What is wrong with a look that met a fault."""
+    if repr(found) == repr(expected):
+        return None
+    if isinstance(found, OSError):
+        return life.wrong_with(found, sweep.folder)
+    if sweep.fault in life.FORBIDDEN:
+        if isinstance(found, walcore.CorruptionError) and os.strerror(sweep.fault) in str(found):
+            return None
+        if isinstance(found, tuple) and not found[1]:
+            return None
+        if sweep.shim.met[1].endswith(LOCK_NAME):  # who may not look at it can't tell a writer's frame from a torn one
+            return None if "torn_tail" in repr(found) else f"no torn tail: {found!r}"
+    return f"without a word {found!r}, and without a fault {expected!r}"
+
+
+def open_all(sweep: Sweep, start: Path) -> None:
+    """An opening that a fault cut off, and the next one, end where one without a fault ends."""
+    whole = finish(shutil.copytree(start, sweep.folder / "run-whole"))
+
+    def run(nth: int) -> tuple[int, list[str]]:
+        directory, before = shutil.copytree(start, sweep.folder / "run-it"), descriptors()
+        faulthandler.dump_traceback_later(WATCHDOG, exit=True)
+        sweep.arm(nth)
+        wrong = None
+        try:
+            walcore.open(directory, **player.SETTINGS).close()
+        except walcore.WalLockedError as error:
+            wrong = None if sweep.fault in (*life.FORBIDDEN, errno.EAGAIN) else repr(error)
+        except (OSError, walcore.WalFullError) as error:
+            wrong = life.wrong_with(error, sweep.folder)
+        hits, met = sweep.shim.hits, sweep.shim.met
+        sweep.shim.disarm()
+        there = finish(directory)
+        faulthandler.cancel_dump_traceback_later()
+        shutil.rmtree(directory)
+        if there != whole:
+            wrong = f"differs: {sorted(there.items() ^ whole.items())}"
+        if descriptors() != before:
+            wrong = f"descriptors stay open: {wrong}"
+        return hits, [f"open, {met}: {wrong}"] if wrong else []
+
+    sweep.each(run)
+
+
+def finish(directory: Path) -> dict[str, bytes]:
+    """Open and close it without a fault; all that is there then."""
+    walcore.open(directory, **player.SETTINGS).close()
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
+
+
+def main(folder: str, story: str, seed: str, call: str, fault: str, how: str, stride: str) -> None:
+    sweep = Sweep(Path(folder), call, fault, ever=how == "ever", stride=stride)
+    if story in looks.SCENES:
+        look_at(sweep, story)
+    else:
+        lives(sweep, story, int(seed))
+    print(json.dumps({**sweep.figures, "wrong": sweep.wrong}))
 
 
 if __name__ == "__main__":
-    where, policy, call, fault, mode, stride = sys.argv[1:]
-    number = getattr(faults, fault) if fault == "SHORT" else getattr(errno, fault)
-    print(json.dumps(sweep(Path(where), policy, call, number, ever=mode == "ever", stride=int(stride))))
+    main(*sys.argv[1:])

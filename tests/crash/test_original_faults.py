@@ -40,7 +40,7 @@ def under_shim(shim: Path, program: str, *arguments: object) -> str:
     head = (
         f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
         "import errno, faulthandler, os, threading, time, faults, walcore\n"
-        "faulthandler.dump_traceback_later(20, exit=True)\nshim = faults.Shim()\n"
+        "faulthandler.dump_traceback_later(20, exit=True)\nshim = faults.Shim(faults.Path(sys.argv[1]))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", head + program, *map(str, arguments)],

@@ -317,11 +317,11 @@ def test_a_segment_sealed_while_it_is_listed_is_not_left_out(tmp_path: Path, mon
     logs.log(tmp_path, *PARTS)
     real, sealed = Directory.segment, logs.sealed(logs.plain(PARTS[2], 3), 8)
 
-    def segment(self: Directory, name: str) -> object:
+    def segment(self: Directory, name: str, **how: bool) -> object:
         if name == "wal-6.v1" and (tmp_path / name).exists():  # the last one: no gap would tell
             logs.write(tmp_path, "wal-6.v1.gz", sealed)
             (tmp_path / name).unlink()
-        return real(self, name)
+        return real(self, name, **how)
 
     monkeypatch.setattr(Directory, "segment", segment)
     assert met(tmp_path)[:2] == (ALL, [])
