@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 import zlib
 from collections.abc import Callable, Iterable
@@ -14,6 +15,8 @@ import oracle
 from folders import STORE, mint, plain
 
 MIB: Final = 1 << 20
+TIMES: Final = 10 if os.environ.get("WALCORE_LONG") else 1
+WIDE: Final = 8 * MIB
 FRAME: Final = 512 * MIB
 """The largest JSON that the format allows."""
 
@@ -71,7 +74,7 @@ def lengths_that_lie(wal: Path) -> None:
 
 
 def gzip_bombs(wal: Path) -> None:
-    zeros, _ = repeated(b"\0", 64 * MIB, 16)
+    zeros, _ = repeated(b"\0", 64 * MIB, 2 * TIMES)
     (wal / "wal-1.v1.gz").write_bytes(gzip.compress(plain(1, [1])) + zeros)
     begin = plain(2, [2]) + struct.pack("<I", FRAME) + b"{"
     (wal / "wal-2.v1.gz").write_bytes(gzip.compress(begin + bytes(200 * MIB), mtime=0))
@@ -79,7 +82,7 @@ def gzip_bombs(wal: Path) -> None:
 
 
 def tiny_members(wal: Path) -> None:
-    (wal / "wal-1.v1.gz").write_bytes(gzip.compress(plain(1, [1])) + gzip.compress(b"") * 500_000)
+    (wal / "wal-1.v1.gz").write_bytes(gzip.compress(plain(1, [1])) + gzip.compress(b"") * 50_000 * TIMES)
 
 
 def deep_json(wal: Path) -> None:
@@ -91,10 +94,16 @@ def deep_json(wal: Path) -> None:
 
 def wide_json(wal: Path) -> None:
     """Lists of lists: parsed values take many times the room of their text."""
-    wide = b'{"t":"X","a":[' + b"[]," * (20 * MIB // 3) + b"[]]}\n"
+    wide = b'{"t":"X","a":[' + b"[]," * (WIDE // 3) + b"[]]}\n"
     (wal / "wal-1.v1").write_bytes(plain(1, [1]) + framed(wide) + mint(2))
     for name in ("walcore.state", "walcore.purge"):
         (wal / name).write_bytes(checked_line(wide.removesuffix(b"}\n")))
+
+
+def long_strings(wal: Path) -> None:
+    """A frame of another form than walcore's and RDF4J's."""
+    frame = framed(b'{"lsn":2,"t":"M","id":1,"vk":"I","lex":"%s"}\n' % (b"x" * WIDE))
+    (wal / "wal-1.v1").write_bytes(plain(1, [1]) + frame + mint(3))
 
 
 def huge_small_files(wal: Path) -> None:
@@ -111,12 +120,12 @@ def huge_header(wal: Path) -> None:
 def countless_faults(wal: Path) -> None:
     """A frame of 18 bytes is a fault each; gzip makes them next to nothing."""
     faults = gzip.compress(framed(b'{"t":"M"}\n') * 100_000, mtime=0)
-    (wal / "wal-1.v1.gz").write_bytes(gzip.compress(plain(1, [1])) + faults * 10)
+    (wal / "wal-1.v1.gz").write_bytes(gzip.compress(plain(1, [1])) + faults * TIMES)
 
 
 def one_id(wal: Path) -> None:
     frames = b"".join(oracle.mint_frame(lsn, 7, "I", "urn:7", "", "", 0) for lsn in range(2, 50_000))
-    (wal / "wal-1.v1.gz").write_bytes(gzip.compress(plain(1, [1])) + gzip.compress(frames, mtime=0) * 20)
+    (wal / "wal-1.v1.gz").write_bytes(gzip.compress(plain(1, [1])) + gzip.compress(frames, mtime=0) * 4 * TIMES)
 
 
 def many_names(wal: Path, names: Iterable[str]) -> None:
@@ -126,20 +135,20 @@ def many_names(wal: Path, names: Iterable[str]) -> None:
 
 
 def names_of_any_kind(wal: Path) -> None:
-    many_names(wal, (f"{'x' * 200}{number}" for number in range(150_000)))
+    many_names(wal, (f"{'x' * 200}{number}" for number in range(100_000 * TIMES)))
 
 
 def temporaries(wal: Path) -> None:
-    many_names(wal, (f"{'x' * 200}{number}.walcore-tmp" for number in range(150_000)))
+    many_names(wal, (f"{'x' * 200}{number}.walcore-tmp" for number in range(100_000 * TIMES)))
 
 
 def gaps(wal: Path) -> None:
-    for number in range(2, 4_000, 2):
+    for number in range(2, 400 * TIMES, 2):
         (wal / f"wal-{number}.v1").write_bytes(plain(number, [number]))
 
 
 def many_segments(wal: Path) -> None:
-    for number in range(1, 10_001):
+    for number in range(1, 1_000 * TIMES + 1):
         content = plain(number, [number])
         (wal / f"wal-{number}.v1.gz").write_bytes(
             gzip.compress(content + oracle.summary_frame(number, zlib.crc32(content)), 1, mtime=0)
@@ -152,6 +161,7 @@ FOLDERS: Final = (
     tiny_members,
     deep_json,
     wide_json,
+    long_strings,
     huge_small_files,
     huge_header,
     countless_faults,

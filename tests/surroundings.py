@@ -10,6 +10,7 @@ import socket
 import stat
 import sys
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -151,7 +152,7 @@ def _command(*words: str) -> Callable[[Path], object]:
 
 
 OPERATIONS: Final[dict[str, Callable[[Path], object]]] = {
-    **{f"read {mode}": lambda wal, mode=mode: list(walcore.read(wal, mode=mode)) for mode in walcore.ReadMode},  # type: ignore[misc]
+    **{f"read {mode}": lambda wal, mode=mode: deque(walcore.read(wal, mode=mode), 1000) for mode in walcore.ReadMode},  # type: ignore[misc]
     "find": lambda wal: walcore.find(wal, 666),
     "recover": lambda wal: walcore.recover(wal, allow_incomplete=True, mode="SALVAGE").records,
     **{word: _command(word, "{wal}") for word in ("info", "cat", "verify")},

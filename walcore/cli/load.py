@@ -14,6 +14,7 @@ from walcore.cli import DAMAGE, FAILURE, OK
 from walcore.cli.damage import show_losses, show_opening
 from walcore.cli.options import as_json, wal_option
 from walcore.cli.output import console, count, new_table, progress, rate, talk, write_json
+from walcore.format import MAX_JSON_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from walcore.wal import Wal
 
 NDJSON: Final = ("ndjson", "jsonl")
+# The longest record's, whose keys are longer here than in a frame.
+LINE_BYTES: Final = MAX_JSON_BYTES + 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,13 +177,15 @@ class Loader:
             result.fail(error.lineno, reason(error))
 
     def _records(self, item: Input, result: Loaded) -> Iterator[tuple[int, Value, int]]:
-        from walcore.cli.ndjson import from_json
+        from walcore.cli.ndjson import SHOWN_CHARS, from_json
 
         with item.path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
+            for number, line in enumerate(iter(lambda: lines.readline(LINE_BYTES + 1), b""), 1):
                 self._on_read(len(line))
                 if line.isspace():
                     continue
+                if len(line) > LINE_BYTES:
+                    return result.fail(number, f"not a record: a line of more than {LINE_BYTES} bytes")
                 try:
                     id_, value, hash_ = from_json(line)
                 except ValueError as error:
@@ -190,7 +195,8 @@ class Loader:
                     id_ = self._known.add(value)
                 elif self._known.values.get(id_, value) != value:
                     # An id that changes its meaning is the worst that can happen to a store's dictionary.
-                    result.leave_out(number, f"id {id_} is another value already: {self._known.values[id_][1]!r}")
+                    shown = repr(self._known.values[id_][1][:SHOWN_CHARS])
+                    result.leave_out(number, f"id {id_} is another value already: {shown}")
                     id_ = None
                 elif id_ in self._known.values:
                     id_ = None

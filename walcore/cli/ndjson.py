@@ -8,10 +8,12 @@ import ujson
 
 from walcore.cli.options import KINDS
 from walcore.format import MAX_INT32, MIN_INT32
+from walcore.jsonline import parse_line
 
 if TYPE_CHECKING:
     from walcore.record import Record
 
+SHOWN_CHARS: Final = 100
 XSD_STRING: Final = "http://www.w3.org/2001/XMLSchema#string"
 # In the order of log_mint's arguments.
 STRINGS: Final = ("lexical", "datatype", "language")
@@ -50,13 +52,10 @@ def from_json(line: bytes) -> tuple[int | None, tuple[str, str, str, str], int]:
     Raises:
         ValueError: not a record; the message says why.
     """
-    row = ujson.loads(line.decode())
-    if not isinstance(row, dict):
-        msg = f"not a JSON object but {type(row).__name__}"
-        raise ValueError(msg)
+    row = parse_line(line)
     kind = KINDS.get(str(row.get("kind")).lower())
     if kind is None:
-        msg = f"kind must be I, B, L or N, got {row.get('kind')!r}"
+        msg = f"kind must be I, B, L or N, got {_shown(row.get('kind'))}"
         raise ValueError(msg)
     lexical, datatype, language = (_text(row, key, "" if key != "lexical" else None) for key in STRINGS)
     if kind != "L" and (datatype or language):
@@ -66,10 +65,17 @@ def from_json(line: bytes) -> tuple[int | None, tuple[str, str, str, str], int]:
     return id_, (kind, lexical, datatype, language), _int32(row, "hash")
 
 
+def _shown(value: object) -> str:
+    """The value for a message, without a copy of what may be half a gigabyte."""
+    if isinstance(value, str):
+        return repr(value[:SHOWN_CHARS])
+    return type(value).__name__ if isinstance(value, (list, dict)) else repr(value)[:SHOWN_CHARS]
+
+
 def _text(row: dict[str, Any], key: str, default: str | None) -> str:
     value = row.get(key, default)
     if not isinstance(value, str):
-        msg = f"{key} must be a string, got {value!r}"
+        msg = f"{key} must be a string, got {_shown(value)}"
         raise ValueError(msg)
     return value
 
@@ -77,7 +83,7 @@ def _text(row: dict[str, Any], key: str, default: str | None) -> str:
 def _int32(row: dict[str, Any], key: str) -> int:
     value = row.get(key, 0)
     if type(value) is not int or not MIN_INT32 <= value <= MAX_INT32:
-        msg = f"{key} must be an integer of 32 bits, got {value!r}"
+        msg = f"{key} must be an integer of 32 bits, got {_shown(value)}"
         raise ValueError(msg)
     return value
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from walcore.cli import DAMAGE, OK
 from walcore.cli.options import as_json, log_directory
 from walcore.cli.output import count, talk, write_json, write_lines
+from walcore.config import DEFAULT_FILE_MODE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from walcore.recovery import Recovered
+
+NAME_CHARS: Final = 100
 
 
 @click.command(short_help="Write the whole dictionary, id by id, to a file.")
@@ -106,10 +110,13 @@ def _write(path: Path, lines: Iterator[str]) -> None:
 
 
 def _put_in_place(path: Path, lines: Iterator[str]) -> None:
-    """Written aside and put in place when it is whole; what was there before stays until then."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Written aside and put in place when it is whole; what was there before stays until then.
+
+    Under a name that nobody else knows or has made: in a folder like /tmp a link could lie there.
+    """
+    aside = path.with_name(f".{path.name[:NAME_CHARS]}.{secrets.token_hex(8)}.tmp")
     try:
-        _fill(aside, lines)
+        _fill(aside, lines, "xb")
         aside.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -117,10 +124,13 @@ def _put_in_place(path: Path, lines: Iterator[str]) -> None:
         raise
 
 
-def _fill(path: Path, lines: Iterator[str]) -> None:
-    with path.open("wb") as file:
-        for line in lines:
-            file.write(line.encode("utf-8", "backslashreplace") + b"\n")
+def _fill(path: Path, lines: Iterator[str], mode: str = "wb") -> None:
+    with open(path, mode, opener=_private) as file:
+        file.writelines(line.encode("utf-8", "backslashreplace") + b"\n" for line in lines)
         file.flush()
         if path.is_file():
             os.fsync(file.fileno())
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, DEFAULT_FILE_MODE)
