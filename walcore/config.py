@@ -25,6 +25,7 @@ DEFAULT_FILE_MODE: Final = 0o640
 # Reading and writing for its owner, and no more than that for anybody else.
 MIN_FILE_MODE: Final = 0o600
 MAX_FILE_MODE: Final = 0o666
+_MAX_BITS: Final = 128
 
 
 class SyncPolicy(StrEnum):
@@ -185,6 +186,9 @@ def _integer(name: str, value: Any) -> int:
     except TypeError:
         msg = f"{name} must be an int, not {type(value).__name__}"
         raise TypeError(msg) from None
+    if number.bit_length() > _MAX_BITS:  # Python refuses to print thousands of digits
+        msg = f"{name} is out of range, got an int of {number.bit_length()} bits"
+        raise WalConfigError(msg)
     return number
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from walcore.files import told
+from walcore.files import advised, told
 from walcore.frames import Fault, FaultKind, SegmentCheck, check_segment
 from walcore.segments import is_segment_name
 from walcore.state import Loss, State, find_state
@@ -78,7 +78,8 @@ def plan(directory: Directory) -> Plan:
     if state and (state.losses or state.number > max((s.number for s in segments), default=0)):
         state = find_state(directory)
         segments = list_all(directory)
-    marker = directory.read_marker()
+    with advised():
+        marker = directory.read_marker()
     store = owner(segments, state, marker) or ""
     if marker is not None:
         segments = [segment for segment in segments if not marker.lists(segment)]

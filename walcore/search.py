@@ -34,9 +34,12 @@ def find(directory: str | os.PathLike[str], id: int) -> Record | None:
         InvalidRecordError: `id` is outside 32 bits.
         OSError: reading fails.
     """
+    if not hasattr(id, "__index__"):
+        msg = f"id must be an int, not {type(id).__name__}"
+        raise TypeError(msg)
     path, wanted = Path(directory), operator.index(id)
     if not MIN_INT32 <= wanted <= MAX_INT32:
-        msg = f"id must be from {MIN_INT32} to {MAX_INT32}, got {wanted}"
+        msg = f"id must be from {MIN_INT32} to {MAX_INT32}, got {hex(wanted)[:40]}"
         raise InvalidRecordError(msg, field="id")
     faults: list[Fault] = []
     with Directory(path) as opened:

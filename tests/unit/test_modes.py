@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import folders
 import pytest
 from folders import plain, put, sealed
 
@@ -87,6 +89,24 @@ def test_what_is_made_of_a_segment_has_its_mode(tmp_path: Path, mode: int) -> No
     assert set(found.values()) == {f"{mode:o}"}
     assert sum(name.startswith("quarantine/") for name in found) == 2
     assert (tmp_path / "wal-1.v1.gz").stat().st_ino != before["wal-1.v1"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_who_may_only_read_is_told_so_and_reads() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own is closed to other users
+        wal = put(Path(folder), wal_1=plain(1, [1]))
+        before = folders.tree(wal)
+        wal.chmod(0o755)
+        (wal / "wal-1.v1").chmod(0o644)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(PermissionError, match="needs leave to write in the log's folder") as caught:
+                walcore.open(wal)
+            assert caught.value.filename == str(wal / "lock")
+            assert [record.lsn for record in walcore.read(wal)] == [1]
+        finally:
+            os.seteuid(0)
+        assert folders.tree(wal) == before
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

@@ -164,6 +164,32 @@ def test_a_name_without_room_for_those_made_from_it_is_left_alone_and_reported(w
     assert (wal / long).read_bytes() == plain(3, [5])
 
 
+# -- what is refused -------------------------------------------------------------------------------------------------
+
+
+def test_a_number_of_thousands_of_digits_is_out_of_range_like_any_other(wal: Path) -> None:
+    huge = 10**5000
+    with walcore.open(wal) as log:
+        for call in (lambda: log.log_mint(huge, "I", "x"), lambda: log.log_mint_many([-huge], "I", ["x"])):
+            with pytest.raises(walcore.InvalidRecordError, match=r"id must fit in 32 bits.*an int of 16610 bits"):
+                call()
+        with pytest.raises(walcore.InvalidRecordError, match="hash must fit in 32 bits"):
+            log.log_mint(1, "I", "x", "", "", huge)
+        assert log.last_lsn == 3
+    with pytest.raises(walcore.InvalidRecordError, match="id must be from"):
+        walcore.find(wal, huge)
+    with pytest.raises(TypeError, match="id must be an int, not str"):
+        walcore.find(wal, "1")  # type: ignore[arg-type]
+    with pytest.raises(walcore.WalConfigError, match="max_segment_bytes"):
+        walcore.WalConfig(wal, max_segment_bytes=huge)
+
+
+def test_readers_too_tell_what_to_do_about_a_marker_that_is_none(wal: Path) -> None:
+    (wal / "walcore.purge").mkdir()
+    with pytest.raises(OSError, match=r"move away what has it.*walcore\.purge"):
+        list(walcore.read(wal))
+
+
 # -- what is printed ---------------------------------------------------------------------------------------------------
 
 

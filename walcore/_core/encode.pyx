@@ -108,6 +108,8 @@ cdef int take_odd_int32(object value, str field, int32_t *result) except -1:
             raise TypeError(f"{field} must be an int, not {type(value).__name__}") from None
     number = PyLong_AsLongLongAndOverflow(value, &overflow)
     if overflow or not -2147483648 <= number <= 2147483647:
+        if overflow:  # Python refuses to print thousands of digits
+            value = f"an int of {value.bit_length()} bits"
         raise InvalidRecordError(f"{field} must fit in 32 bits, signed (-2147483648 to 2147483647), got {value}",
                                  field=field)
     result[0] = <int32_t>number
