@@ -22,7 +22,7 @@ import walcore
 from walcore.cli.app import run
 
 SECRET: Final = "urn:not-of-this-log"
-SECONDS: Final = 30
+SECONDS: Final = 600 if os.environ.get("WALCORE_LONG") else 30
 
 
 def make_outside(root: Path) -> Path:
@@ -136,9 +136,16 @@ def _write(wal: Path) -> None:
         log.log_mint(2, "L", "z")
 
 
+class Beginning(io.BytesIO):
+    """Keeps the first mebibyte of what is written: the memory of what is tested is measured, not the test's."""
+
+    def write(self, data: Any) -> int:
+        return super().write(data) if self.tell() < 1 << 20 else len(data)
+
+
 def _command(*words: str) -> Callable[[Path], object]:
     def call(wal: Path) -> str:
-        with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO(), "utf-8")) as out:
+        with contextlib.redirect_stdout(io.TextIOWrapper(Beginning(), "utf-8")) as out:
             with contextlib.redirect_stderr(io.StringIO()) as err:
                 status = run([word.format(wal=wal) for word in words])
             sys.stdout.flush()
