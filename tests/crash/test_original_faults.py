@@ -10,14 +10,17 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import faults
 import folders
 import pytest
 
 import walcore
+from walcore import system
 
 HERE = Path(__file__).parent
 
@@ -82,6 +85,24 @@ print(len(early), wal.stats().syncs)
     early, syncs = map(int, under_shim(shim, program, tmp_path / "wal").split())
     assert early == 0
     assert syncs < 41, "commits in a group share a sync"
+
+
+def test_01_a_wait_for_what_is_being_synced_ends_with_the_sync(shim: Path, tmp_path: Path) -> None:
+    program = """
+wal = walcore.open(sys.argv[1])
+wal.commit(wal.log_mint(0, 'I', 'x'))
+for wait in (wal.commit, wal.await_durable, lambda lsn: wal.await_durable(lsn, timeout=15)):
+    lsn, syncs = wal.log_mint(1, 'I', 'x'), wal.stats().syncs
+    shim.arm('fdatasync', fault=faults.SLOW, seconds=0.5)
+    first = threading.Thread(target=wal.commit)
+    first.start()
+    while wal.written_lsn < lsn: pass
+    other = wal.log_mint(2, 'I', 'x')
+    wait(lsn)
+    print(wal.durable_lsn == lsn and wal.stats().syncs > syncs)
+    first.join()
+"""
+    assert under_shim(shim, program, tmp_path / "wal").split() == ["True"] * 3
 
 
 def test_02_interval_syncs_and_always_waits(shim: Path, tmp_path: Path) -> None:
@@ -237,15 +258,17 @@ def test_09_a_flipped_length_allocates_nothing(tmp_path: Path) -> None:
     content[content.index(b'"lsn":2') - len(b'{"t":"M",') - 1] = 0x1F
     folders.put(tmp_path / "wal", wal_1=bytes(content))
     program = """
-import resource, sys, warnings, walcore
+import resource, sys, tracemalloc, warnings, walcore
 warnings.simplefilter('ignore')
 print(len(list(walcore.read(sys.argv[1]))))
+tracemalloc.start()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 list(walcore.read(sys.argv[1], mode='SALVAGE'))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000)
+print(tracemalloc.get_traced_memory()[1] < 50_000_000)
 """
     done = subprocess.run([sys.executable, "-c", program, tmp_path / "wal"], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["1", "True"]
+    assert done.stdout.split() == ["1", "True", "True"]
 
 
 def test_09_a_directory_that_is_not_there_is_not_complete(tmp_path: Path) -> None:
@@ -270,6 +293,7 @@ def test_11_after_a_purge_the_log_is_complete(tmp_path: Path) -> None:
     with walcore.open(tmp_path / "wal", max_segment_bytes=1024) as wal:
         for id in range(5):
             wal.log_mint(id, "I", "x" * 900)
+        wal.commit()
         wal.purge_all_segments()
         wal.log_mint(9, "I", "y")
     assert walcore.recover(tmp_path / "wal").report.complete
@@ -308,3 +332,32 @@ def test_12_no_file_without_a_whole_header_ever_has_a_segments_name(tmp_path: Pa
     watcher.join()
     assert watched
     assert torn == []
+
+
+def test_12_a_file_gets_a_segments_name_only_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same, without having to look at the right moment."""
+    named: list[str] = []
+    link = system.calls.link
+
+    def look(source: str, target: str, **folders: Any) -> None:
+        data = (tmp_path / "wal" / source).read_bytes()
+        assert b'"t":"V"' in (gzip.decompress(data) if target.endswith(".gz") else data), target
+        link(source, target, **folders)
+        named.append(target)
+
+    monkeypatch.setattr(system.calls, "link", look)
+    with walcore.open(tmp_path / "wal") as wal:
+        wal.log_mint(1, "I", "x")
+        wal.rotate()
+    assert named == ["wal-1.v1", "wal-1.v1.gz"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 200, folders.plain(9, [])[:-3]], ids=["empty", "zeros", "torn"])
+def test_12_a_segment_without_a_header_hides_nothing(tmp_path: Path, content: bytes) -> None:
+    folders.put(tmp_path / "wal", wal_1=folders.plain(1, [1, 2]), wal_3=content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", walcore.WalDamageWarning)
+        assert lsns(tmp_path / "wal") == [1, 2]
+    with walcore.open(tmp_path / "wal") as wal:
+        lsn = wal.log_mint(9, "I", "x")
+    assert lsns(tmp_path / "wal") == [1, 2, lsn]

@@ -44,6 +44,15 @@ def test_a_garbled_state_is_none(tmp_path: Path, content: bytes) -> None:
         assert read_state(directory) is None
 
 
+def test_a_state_with_any_byte_flipped_is_none(tmp_path: Path) -> None:
+    with Directory(tmp_path) as directory:
+        write_state(directory, STATE)
+        whole = (tmp_path / "walcore.state").read_bytes()
+        for at in range(len(whole)):
+            (tmp_path / "walcore.state").write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            assert read_state(directory) is None, f"byte {at}"
+
+
 @pytest.mark.parametrize("fields", [{"version": 2, "last_lsn": 1}, {"version": 1}, {"version": 1, "more": 1}])
 def test_a_state_of_another_form_is_none(tmp_path: Path, fields: dict[str, object]) -> None:
     with Directory(tmp_path) as directory:

@@ -1,0 +1,316 @@
+"""Mutation testing of the control plane: small changes made by cosmic-ray, each of which a test must see.
+
+    python tests/mutation/run.py --work FOLDER [--sample N] [--seed S] [--modules files plan ..] [--only ID] [--report]
+
+A seeded sample of each module's mutants is tried in a copy of the checkout, each with the tests that run the changed
+line, the most specific first, up to the first red.  FOLDER keeps the results: the same call goes on where it stopped,
+and a larger N adds to the sample.  Not counted are changes of annotations alone, which do nothing, and those listed in
+equivalent.toml with the reason why nobody could tell; calls of `kill` are never changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import importlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+from xml.etree import ElementTree as ET
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import trees
+from cosmic_ray.ast import Visitor, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator, operator_names
+
+HERE: Final = Path(__file__).parent
+MODULES: Final = (
+    "files", "headers", "state", "plan", "purge", "opening", "seal", "frames", "sources", "lock", "live", "reader",
+    "recovery", "search", "config", "segments", "lines", "jsonline", "lifetime", "wal",
+)  # fmt: skip
+# Those that find most at least cost; a mutant that they don't see has survived.
+TESTS: Final = ("tests/unit", "tests/property", "tests/golden", "tests/cli", "tests/crash/test_torn.py")
+# A signal's handler that comes while coverage holds its own lock waits for a thread that waits for that lock; and a
+# test of minutes is none for a mutant.
+NOT_UNDER_COVERAGE: Final = "not signal_handler and not ctrl_c and not every_single_bit"
+WATCHDOG: Final = 30
+_NO_TOUCHING: Final = re.compile(r"\bkill\(")
+# Operators that want arguments name the variables of another program.
+_OPERATORS: Final = [name for name in operator_names() if "Variable" not in name and "NoOp" not in name]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One change: `operator`'s, at its `occurrence` in `module`, in line `line`."""
+
+    module: str
+    operator: str
+    occurrence: int
+    line: int
+
+    @property
+    def id(self) -> str:
+        return f"{self.module}:{self.operator.removeprefix('core/')}:{self.occurrence}"
+
+
+class _Finder(Visitor):
+    def __init__(self, module: str) -> None:
+        self.module = module
+        self.operators = [(name, get_operator(name)()) for name in _OPERATORS]
+        self.counts: Counter[str] = Counter()
+        self.found: list[Mutant] = []
+
+    def visit(self, node: Any) -> Any:
+        for name, operator in self.operators:
+            for (line, _), _ in operator.mutation_positions(node):
+                self.found.append(Mutant(self.module, name, self.counts[name], line))
+                self.counts[name] += 1
+        return node
+
+
+def find_mutants(module: str, source: str, seed: int) -> list[Mutant]:
+    """All mutants of a module, in an order that `seed` decides: the first N are a sample."""
+    finder = _Finder(module)
+    finder.walk(get_ast(source))
+    lines = source.splitlines()
+    found = [mutant for mutant in finder.found if not _NO_TOUCHING.search(lines[mutant.line - 1])]
+    random.Random(f"{seed} {module}").shuffle(found)
+    return found
+
+
+def meaning(source: str) -> str:
+    """What a module does: its tree without annotations and what only type checkers read."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        for name in ("annotation", "returns"):
+            if getattr(node, name, None) is not None:
+                setattr(node, name, ast.Constant(None))
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    return ast.dump(tree)
+
+
+class Coverage:
+    """Which tests run a line, and how long each takes."""
+
+    def __init__(self, tree: Path, work: Path, budget: float) -> None:
+        self.budget = budget
+        sources = sorted([*tree.glob("walcore/**/*.py"), *tree.glob("tests/**/*.py")])
+        state = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+        data = work / f"coverage-{state}.json"
+        if not data.exists():
+            self._measure(tree, work, data)
+        found = json.loads(data.read_text())
+        self.seconds: dict[str, float] = found["seconds"]
+        self.lines: dict[str, dict[int, list[str]]] = {
+            module: {int(line): tests for line, tests in lines.items()} for module, lines in found["lines"].items()
+        }
+        self.weight: Counter[str] = Counter(
+            test for lines in self.lines.values() for tests in lines.values() for test in tests
+        )
+
+    @staticmethod
+    def _measure(tree: Path, work: Path, target: Path) -> None:
+        import coverage
+
+        raw, report, rules = target.with_suffix(".raw"), target.with_suffix(".xml"), work / "coverage.ini"
+        if not report.exists():
+            print("finding out which tests run which lines ...", flush=True)
+            rules.write_text("[run]\nsource_pkgs = walcore\n")
+            subprocess.run(
+                [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--cov=walcore", "--cov-context=test",
+                 f"--cov-config={rules}", "--cov-report=", f"--junitxml={report}", "-k", NOT_UNDER_COVERAGE, *TESTS],
+                cwd=tree, env=trees.environment(tree, COVERAGE_FILE=str(raw)), check=False,
+            )  # fmt: skip
+        seconds: dict[str, float] = {}
+        for case in ET.parse(report).iter("testcase"):
+            name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
+            if case.find("failure") is None and case.find("error") is None:
+                seconds[name] = float(case.get("time", 0))
+            else:
+                print(f"{name} is red without any mutant, so it tells nothing")
+        data = coverage.CoverageData(str(raw))
+        data.read()
+        lines: dict[str, dict[int, list[str]]] = {}
+        for file in data.measured_files():
+            tests = {
+                line: {name.rpartition("|")[0] for name in names} & seconds.keys()
+                for line, names in data.contexts_by_lineno(file).items()
+            }
+            lines[Path(file).relative_to(tree / "walcore").with_suffix("").as_posix()] = {
+                line: sorted(names) for line, names in tests.items()
+            }
+        target.write_text(json.dumps({"lines": lines, "seconds": seconds}))
+
+    @property
+    def limit(self) -> float:
+        """Seconds after which a run of tests hangs."""
+        return 60 + 5 * self.budget
+
+    def of(self, module: str, line: int) -> list[str]:
+        """The tests for a change of that line, the module's own and the most specific first, within the budget."""
+        lines = self.lines.get(module, {})
+        tests = lines.get(line) or sorted({test for some in lines.values() for test in some})
+        own = f"/test_{module}.py"
+        chosen, spent = [], 0.0
+        for test in sorted(tests, key=lambda test: (own not in test, self.weight[test])):
+            cost = self.seconds.get(test, 0.1)
+            if spent + cost <= self.budget:
+                chosen.append(test)
+                spent += cost
+        return chosen
+
+
+def run_tests(tree: Path, tests: list[str], log: Path, limit: float) -> str:
+    """Tells "killed", "hung" (killed by the watchdog) or "survived"; pytest runs in a fork that has all else loaded."""
+    child = os.fork()
+    if child == 0:
+        os.setpgid(0, 0)
+        os.chdir(tree)
+        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        os.environ.update(trees.environment(tree))
+        sys.path.insert(0, str(tree))
+        import pytest
+
+        code = pytest.main(
+            ["-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-p", "no:cov",
+             "-o", f"faulthandler_timeout={WATCHDOG}", "-o", "faulthandler_exit_on_timeout=true", *tests]
+        )  # fmt: skip
+        os._exit(int(code))
+    end = time.monotonic() + limit
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return "survived" if status == 0 else "killed"
+        if time.monotonic() > end:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return "hung"
+        time.sleep(0.02)
+
+
+def changed_lines(before: str, after: str) -> tuple[str, str]:
+    """The line that differs, before and after."""
+    pairs = zip(before.splitlines(), after.splitlines(), strict=False)
+    return next(((a.strip(), b.strip()) for a, b in pairs if a != b), ("", ""))
+
+
+class Session:
+    """The results so far, in a file that is only ever added to."""
+
+    def __init__(self, work: Path) -> None:
+        self.tree = work / "tree"
+        work.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.tree, ignore_errors=True)
+        trees.copy_checkout(self.tree)
+        self.work = work
+        self.file = work / "results.jsonl"
+        text = self.file.read_text() if self.file.exists() else ""
+        self.known: dict[str, dict[str, Any]] = {row["key"]: row for row in map(json.loads, text.splitlines())}
+        table = tomllib.loads((HERE / "equivalent.toml").read_text())
+        self.equivalent = {(one["module"], one["before"], one["after"]) for one in table.get("equivalent", ())}
+
+    def path(self, module: str) -> Path:
+        return self.tree / "walcore" / f"{module}.py"
+
+    def sample(self, module: str, count: int, seed: int) -> Iterator[tuple[Mutant, str, str, str]]:
+        """`count` mutants that do something, as (mutant, key, original, mutated source)."""
+        source = self.path(module).read_text()
+        original = meaning(source)
+        for mutant in find_mutants(module, source, seed):
+            if count <= 0:
+                return
+            mutated = mutate_code(source, get_operator(mutant.operator)(), mutant.occurrence)
+            if mutated is None or meaning(mutated) == original:
+                continue
+            if (module, *changed_lines(source, mutated)) in self.equivalent:
+                continue
+            count -= 1
+            yield mutant, hashlib.sha256(f"{module}\n{mutated}".encode()).hexdigest()[:16], source, mutated
+
+    def try_one(self, coverage: Coverage, mutant: Mutant, key: str, source: str, mutated: str) -> None:
+        tests = coverage.of(mutant.module, mutant.line)
+        began = time.monotonic()
+        path = self.path(mutant.module)
+        try:
+            path.write_text(mutated)
+            outcome = run_tests(self.tree, tests, self.work / "last.log", coverage.limit) if tests else "survived"
+        finally:
+            path.write_text(source)
+        before, after = changed_lines(source, mutated)
+        row = asdict(mutant) | {
+            "key": key, "id": mutant.id, "outcome": outcome, "before": before, "after": after, "tests": len(tests),
+            "seconds": round(time.monotonic() - began, 1),
+        }  # fmt: skip
+        self.known[key] = row
+        with self.file.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--sample", type=int, default=60, help="mutants of each module")
+    parser.add_argument("--budget", type=float, default=40.0, help="seconds of tests for a mutant")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--modules", nargs="+", default=MODULES)
+    parser.add_argument("--only", help="one mutant, by its id, tried again")
+    parser.add_argument("--report", action="store_true", help="try nothing, print the figures so far")
+    parser.add_argument("--again", action="store_true", help="try survivors again, after tests were added")
+    options = parser.parse_args()
+    session = Session(options.work.resolve())
+    if options.only:
+        options.modules, options.sample = [options.only.partition(":")[0]], 1 << 30
+    coverage = None if options.report else Coverage(session.tree, session.work, options.budget)
+    # What every run of the tests imports; not walcore, which each run imports changed.
+    for name in ("numpy", "pytest"):
+        importlib.import_module(name)
+    assert "walcore" not in sys.modules
+    log = session.work / "last.log"
+    if coverage and run_tests(session.tree, coverage.of("state", 0), log, coverage.limit) != "survived":
+        sys.exit(f"tests are red without any mutant: {log}")
+    total: Counter[str] = Counter()
+    for module in options.modules:
+        counts: Counter[str] = Counter()
+        survivors = []
+        for mutant, key, source, mutated in session.sample(module, options.sample, options.seed):
+            if options.only and mutant.id != options.only:
+                continue
+            again = options.only or (options.again and session.known.get(key, {}).get("outcome") == "survived")
+            if coverage and (key not in session.known or again):
+                session.try_one(coverage, mutant, key, source, mutated)
+            if row := session.known.get(key):
+                counts[row["outcome"]] += 1
+                survivors += [row] if row["outcome"] == "survived" else []
+        for row in survivors:
+            print(f"  survived {row['id']} line {row['line']} ({row['tests']} tests)")
+            print(f"    - {row['before']}\n    + {row['after']}")
+        print(_figure(module, counts), flush=True)
+        total += counts
+    print(_figure("all", total))
+    return 0
+
+
+def _figure(name: str, counts: Counter[str]) -> str:
+    tried, seen = counts.total(), counts["killed"] + counts["hung"]
+    return f"{name}: {seen} of {tried} mutants killed ({100 * seen / max(1, tried):.1f} %), {counts['hung']} by hanging"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
