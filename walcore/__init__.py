@@ -42,6 +42,7 @@ _HOMES = {
     "opening": ("Opening",),
     "reader": ("ReadMode", "Reader", "Report", "read"),
     "record": ("Record", "ValueKind"),
+    "repairing": ("RepairPlan", "RepairStep", "repair"),
     "recovery": ("Conflict", "Recovered", "recover"),
     "search": ("find",),
     "stats": ("Stats",),
@@ -71,6 +72,7 @@ if _TYPE_CHECKING:
     from walcore.reader import Reader, ReadMode, Report, read
     from walcore.record import Record, ValueKind
     from walcore.recovery import Conflict, Recovered, recover
+    from walcore.repairing import RepairPlan, RepairStep, repair
     from walcore.search import find
     from walcore.stats import Stats
     from walcore.wal import Wal, open  # noqa: A004 - the word that everybody looks for
@@ -102,6 +104,8 @@ __all__ = [
     "Record",
     "RecordTooLargeError",
     "Recovered",
+    "RepairPlan",
+    "RepairStep",
     "Report",
     "Stats",
     "StoreMismatchError",
@@ -122,4 +126,5 @@ __all__ = [
     "open",
     "read",
     "recover",
+    "repair",
 ]

@@ -84,8 +84,9 @@ class SegmentCheck:
     `frames` counts the whole frames, header and summary included.  `end` is the offset behind the last whole frame
     before the first fault; `first_lsn`, `last_lsn`, `highest_id` and `crc32` (zlib's, of all bytes before the summary)
     speak of what lies before it.  `min_lsn` and `max_lsn` are the least and the greatest of any whole frame, also
-    behind faults.  LSNs are 0 if there is none.  `summary` is (lastId, crc32).  `faults` are the first MAX_FAULTS.
-    `tear`: the first fault is a tear, so what is behind `end` was never acknowledged.
+    behind faults.  LSNs are 0 if there is none.  `summary` is (lastId, crc32) of a sealed one; `summarized`: there is a
+    summary, which in a plain segment has no meaning.  `faults` are the first MAX_FAULTS.  `tear`: the first fault is a
+    tear, so what is behind `end` was never acknowledged.
     """
 
     frames: int
@@ -98,6 +99,7 @@ class SegmentCheck:
     highest_id: int
     crc32: int
     summary: tuple[int, int] | None
+    summarized: bool
     faults: tuple[Fault, ...]
     tear: bool
 
@@ -140,6 +142,7 @@ def check_segment(segment: Segment, vouched: int = 0, *, folder: Directory | Non
         highest_id=highest_id,
         crc32=frames.crc32,
         summary=frames.summary,
+        summarized=frames.summarized,
         faults=tuple(faults),
         tear=tear,
     )
@@ -174,6 +177,8 @@ class FrameReader:
         self.unfinished = False
         """The fault is a last frame that the file ends in the middle of."""
         self.summary: tuple[int, int] | None = None
+        self.summarized = False
+        """A summary was met; in a plain segment it has no meaning."""
         self.crc32 = 0
         self.end = 0
         source: Source = (GzipSource if self.sealed else PlainSource)(fd, size, segment.path)
@@ -357,8 +362,9 @@ class FrameReader:
                 record = _record(fields)
                 if decoder.count(record.lsn, record.id):
                     batch.append(record)
-            elif fields.get("t") == "S" and self.sealed:
-                problem = self._summary(fields)
+            elif fields.get("t") == "S":
+                problem = self._summary(fields) if self.sealed else None
+                self.summarized = True
         except ValueError as error:
             decoder.skip()
             self._take(size)

@@ -148,14 +148,16 @@ def _prefix(fd: int, size: int) -> bytes:
 
 
 def _plain_prefix(fd: int, size: int) -> bytes:
-    """The first `size` bytes of a gzip file's content, or what there is of them."""
-    inflate, plain, offset = zlib.decompressobj(wbits=31), b"", 0
-    while len(plain) < size and not inflate.eof and (chunk := calls.pread(fd, 4096, offset)):
-        offset += len(chunk)
+    """The first `size` bytes of a gzip file's content, or what there is of them before it is damaged."""
+    plain = b""
+    for piece in (4096, 1):  # a call that fails keeps what it had decompressed: byte by byte all before it is had
+        inflate, plain, offset = zlib.decompressobj(wbits=31), b"", 0
         try:
-            plain += inflate.decompress(chunk, size - len(plain))
+            while len(plain) < size and not inflate.eof and (chunk := calls.pread(fd, piece, offset)):
+                offset += len(chunk)
+                plain += inflate.decompress(chunk, size - len(plain))
+            break
         except zlib.error:
-            if plain:
-                break
-            raise
+            if piece == 1 and not plain:
+                raise
     return plain

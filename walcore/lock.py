@@ -153,6 +153,12 @@ def is_locked(directory: Path) -> bool:
         calls.close(fd)
 
 
+def check_unlocked(directory: Path) -> None:
+    """Raise WalLockedError if a writer has the directory at this moment; takes nothing, and makes no lock file."""
+    if is_locked(directory):
+        raise _locked(directory / LOCK_NAME, {})
+
+
 def _expect_regular(fd: int) -> None:
     if not stat.S_ISREG(calls.fstat(fd).st_mode):
         raise OSError(errno.EINVAL, "the lock is not a regular file; remove it")

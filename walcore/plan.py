@@ -40,6 +40,11 @@ class Plan:
     sizes: dict[tuple[int, int], int] = field(default_factory=dict)
     """By number and header CRC, the bytes that a plain segment is known to have had on disk."""
 
+    def known(self, segment: Segment) -> int:
+        """How many bytes of `segment`, from its start, are known to have been on disk: no fault in them is a tear."""
+        on_disk = 0 < segment.number <= self.vouched
+        return segment.size if on_disk else known_size(segment, self.sizes)
+
     def cut_off(self, segment: Segment) -> Fault | None:
         """The fault that the end of `segment` was lost; None if it wasn't."""
         return cut_off(segment, self.sizes)
@@ -203,7 +208,7 @@ def choose(directory: Directory, files: list[Segment], found: Plan) -> tuple[Seg
     checks: list[tuple[Segment, SegmentCheck]] = []
     for segment in files:
         try:
-            check = check_segment(segment, segment.size if segment.number <= found.vouched else 0, folder=directory)
+            check = check_segment(segment, found.known(segment), folder=directory)
         except FileNotFoundError:
             continue  # sealed since it was listed: the other one is what became of it
         short = found.cut_off(segment)

@@ -228,8 +228,7 @@ class Pass:
         try:
             number, size = segment.number, segment.size
             short = found.cut_off(segment)
-            vouched = size if short or number <= found.vouched else 0
-            frames = FrameReader(segment, fd, size, records=True, vouched=vouched)
+            frames = FrameReader(segment, fd, size, records=True, vouched=found.known(segment))
             place = self.segments
             self.segments += 1
             growing = partial(self._growing, fd, segment) if number == last else bool

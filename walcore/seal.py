@@ -79,6 +79,9 @@ def seal_segment(directory: Directory, segment: Segment, pause: Callable[[], Non
         fault = check.faults[0]
         msg = f"{segment.name} is damaged: {fault.kind} at byte {fault.offset}: {fault.detail}"
         raise SealError(msg)
+    if check.summarized:  # a second one behind it would make the sealed segment a damaged one
+        msg = f"{segment.name} has a summary, as a sealed segment has that was unpacked; it stays plain"
+        raise SealError(msg)
     summary = summary_frame(max(check.highest_id, 0), check.crc32)
     name = segment.name + SEALED_SUFFIX
     temporary = name + TEMPORARY_SUFFIX

@@ -270,7 +270,7 @@ class Directory:
             self.sync_data(fd, temporary)
             with told("stat", self.path / temporary):
                 inode = calls.fstat(fd).st_ino
-            name = self._publish_free(temporary, first_id)
+            name = self.publish_free(temporary, first_id)
             self.sync()
         except BaseException:
             calls.close(fd)
@@ -282,7 +282,8 @@ class Directory:
         header = Header(store, created, number, first_id, crc, len(frame))
         return NewSegment(fd, self.path / name, header, len(frame), inode)
 
-    def _publish_free(self, temporary: str, first_id: int) -> str:
+    def publish_free(self, temporary: str, first_id: int) -> str:
+        """Give a synced temporary file the first free name for `first_id`; the caller syncs the directory."""
         zeros = (fmt.segment_name(first_id, zeros) for zeros in range(fmt.MAX_NAME_ZEROS + 1))
         above = (fmt.segment_name(number) for number in itertools.count(max(first_id, 0) + 1))
         for name in itertools.chain(zeros, above):

@@ -188,7 +188,7 @@ def test_short_zeros_up_to_a_sector_are_a_tear(tmp_path: Path) -> None:
 
 def test_a_check_of_a_sound_segment_tells_all_about_it(tmp_path: Path) -> None:
     found = check(tmp_path, BODY)
-    assert found == SegmentCheck(6, END, END, 1, 5, 1, 5, 5, zlib.crc32(BODY), None, (), False)
+    assert found == SegmentCheck(6, END, END, 1, 5, 1, 5, 5, zlib.crc32(BODY), None, False, (), False)
     sealed = check(tmp_path / "sealed", logs.sealed(BODY, 5), seal=True)
     crc32 = zlib.crc32(BODY)
     assert (sealed.frames, sealed.crc32, sealed.summary, sealed.faults) == (7, crc32, (5, crc32), ())

@@ -19,7 +19,7 @@ from walcore.errors import CorruptionError, IncompleteError, WalDamageWarning, W
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS: Final = ("demo", "load", "info", "cat", "find", "verify", "recover", "purge")
+COMMANDS: Final = ("demo", "load", "info", "cat", "find", "verify", "repair", "recover", "purge")
 # Which extra brings a module that may be missing.
 EXTRAS: Final = {"rich": "cli", "pyoxigraph": "rdf", "brickschema": "demo"}
 

@@ -19,7 +19,8 @@ def around(fault: Fault) -> str:
     return " and ".join(f"{side} LSN {lsn}" for side, lsn in sides if lsn)
 
 
-def _show_fault(fault: Fault) -> None:
+def show_fault(fault: Fault) -> None:
+    """One line on stderr."""
     where = f"{fault.segment} at byte {fault.offset}" if fault.offset else fault.segment
     place = ", ".join(filter(None, (where, around(fault))))
     talk(": ".join(filter(None, (fault.kind, place, fault.detail))))
@@ -30,7 +31,7 @@ def show_damage(report: Report) -> int:
     from walcore.frames import HARMLESS
 
     for fault in report.faults:
-        _show_fault(fault)
+        show_fault(fault)
     losses = sum(fault.kind not in HARMLESS for fault in report.faults) + report.faults_left_out
     if report.faults_left_out:
         talk(f"and {count(report.faults_left_out, 'fault')} more")
@@ -68,5 +69,5 @@ def show_losses(opening: Opening) -> bool:
 
     losses = [fault for fault in opening.faults if fault.kind not in HARMLESS]
     for fault in losses:
-        _show_fault(fault)
+        show_fault(fault)
     return bool(losses)
