@@ -423,23 +423,28 @@ cdef class Drain:
         if not self.replaced:       # it promises nothing, so there is nothing to replace
             walcore_begin_writeback(self.fd, begin, self.file_size - begin)
 
+    # No except clause here returns: Cython would drop the traceback unseen, and where memory ran out there is none.
+
     cdef ssize_t replaced_write(self, const char *data, Py_ssize_t size) noexcept with gil:
+        cdef ssize_t result
         try:
-            return self.system.pwrite(self.fd, data[:size], self.file_size)
+            result = self.system.pwrite(self.fd, data[:size], self.file_size)
         except BaseException as error:
-            return -errno_of(error)
+            result = -errno_of(error)
+        return result
 
     cdef int replaced_call(self, Call call, int64_t size) noexcept with gil:
+        cdef int result = 0
         try:
             if call == CALL_SYNC:
                 self.system.fdatasync(self.fd)
             elif call == CALL_TRUNCATE:
                 self.system.ftruncate(self.fd, size)
             elif not self.system.fstat(self.fd).st_nlink:
-                return ENOENT
+                result = ENOENT
         except BaseException as error:
-            return errno_of(error)
-        return 0
+            result = errno_of(error)
+        return result
 
     cdef void tell_synced(self) noexcept:
         self.control.synced()
@@ -500,8 +505,8 @@ cdef class Drain:
         cdef Drained drained = DONE
         cdef Waiter *wakes
         cdef SegmentStart start = self.back.starts[self.back.starts_done]
-        cdef int fd
-        cdef int64_t size
+        cdef int fd = -1
+        cdef int64_t size = 0
         if self.fd >= 0 and self.written_lsn > self.durable_lsn:
             with nogil:
                 drained = self.sync_file(self.written_lsn)
@@ -510,7 +515,9 @@ cdef class Drain:
         try:
             fd, size = self.control.begin(start.number, start.first_id, start.lsn - 1)
         except BaseException as error:
-            return self.stumble(CALL_BEGIN, error)
+            drained = self.stumble(CALL_BEGIN, error)
+        if drained != DONE:
+            return drained
         pthread_mutex_lock(&self.mutex)
         self.fd = fd
         self.file_size = size
@@ -524,13 +531,16 @@ cdef class Drain:
 
     cdef Drained finish_segment(self, int64_t target) noexcept:
         """Finishes the file being written, unless the segment that was to be finished already is."""
+        cdef Drained drained = DONE
         cdef Waiter *wakes
         if self.fd >= 0 and self.segments_begun <= target:
             self.fd = -1        # whatever comes of it, the number may be another file's from here on
             try:
                 self.control.finish(self.written_lsn)
             except BaseException as error:
-                return self.stumble(CALL_FINISH, error)
+                drained = self.stumble(CALL_FINISH, error)
+        if drained != DONE:
+            return drained
         pthread_mutex_lock(&self.mutex)
         if self.fd < 0:
             self.segments_finished = self.segments_begun
@@ -543,6 +553,7 @@ cdef class Drain:
         """Drops all that was logged before.  Producers wait meanwhile, so its place among the LSNs is here."""
         cdef int64_t upto, last
         cdef int32_t number = 0
+        cdef bint failed = False
         cdef Waiter *wakes
         pthread_mutex_lock(&self.mutex)
         self.gate = True
@@ -556,6 +567,8 @@ cdef class Drain:
                 self.fail_purge(error)
             else:
                 self.refuse_purge(upto, error)
+            failed = True
+        if failed:
             return
         pthread_mutex_lock(&self.mutex)
         half_clear(self.active)
@@ -569,6 +582,8 @@ cdef class Drain:
             number = self.control.carry_out_purge()
         except BaseException as error:
             self.fail_purge(error)
+            failed = True
+        if failed:
             return
         pthread_mutex_lock(&self.mutex)
         self.segment_number = number - 1

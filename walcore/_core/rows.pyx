@@ -84,14 +84,15 @@ cdef class Column:
 
     cdef tuple as_tuple(self, values, scalar):
         """All objects of another sequence or iterable; None if it stands for one value after all."""
+        cdef tuple taken = None
         try:
-            return tuple(values)
+            taken = tuple(values)
         except TypeError:
-            if scalar is int and hasattr(values, "__index__"):
-                self.values = values
-                return None
-            raise TypeError(f"{self.name} must be a sequence or one {scalar.__name__} for all rows, "
-                            f"not {type(values).__name__}") from None
+            if scalar is not int or not hasattr(values, "__index__"):
+                raise TypeError(f"{self.name} must be a sequence or one {scalar.__name__} for all rows, "
+                                f"not {type(values).__name__}") from None
+            self.values = values
+        return taken
 
     cdef int next_window(self, Py_ssize_t row) except -1:
         """Takes the objects from `row` on as a tuple: few enough to stay in the cache until they are packed."""
@@ -114,9 +115,12 @@ cdef class Column:
         """Exports the buffer of a one-dimensional array of 32 or 64 bit integers; False if it isn't one."""
         if not PyObject_CheckBuffer(self.values):
             return False
+        cdef bint exported = True
         try:
             PyObject_GetBuffer(self.values, &self.view, PyBUF_FORMAT | PyBUF_ND)
         except (BufferError, ValueError):
+            exported = False
+        if not exported:
             return False
         code = self.view.format if self.view.format != NULL else b"B"
         if self.view.ndim == 1 and code in (b"i", b"l", b"q") and self.view.itemsize in (4, 8):
