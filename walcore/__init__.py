@@ -18,6 +18,12 @@ if _sys.platform == "win32":
 try:
     from walcore._core import encode as _encode  # noqa: F401
 except ImportError as _error:
+    if "interpreter" in str(_error):  # CPython's words for an interpreter with its own GIL, Cython's for a second one
+        _msg = (
+            f"walcore works in one interpreter of a process, and in none that has a GIL of its own ({_error}): open "
+            "the log in the main interpreter, or in a process of its own"
+        )
+        raise ImportError(_msg) from _error
     if not (_error.name or "").startswith("walcore._core"):
         raise
     _msg = (

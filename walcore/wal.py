@@ -28,6 +28,8 @@ logging.getLogger("walcore").addHandler(logging.NullHandler())
 class Wal:
     """An open log: one writer, any number of threads.  Made by `walcore.open`.
 
+    Keep it as long as the log is to be open: a method taken from it, such as `wal.log_mint`, does not keep it.
+
     Once the log is closed, closing or inherited by a forked child, its calls raise WalClosedError, and once a write or
     sync has failed, WalFailedError; but who waits for what is on disk already returns, and the properties still answer.
     """

@@ -162,6 +162,48 @@ def test_a_spawned_process_opens_its_own(tmp_path: Path) -> None:
     assert lsns(tmp_path / "wal") == [1, 2]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_a_worker_can_open_its_own_log_and_not_its_parents(tmp_path: Path, method: str) -> None:
+    code = """
+import walcore
+with walcore.open(own) as mine: mine.commit(mine.log_mint(1, 'I', 'a worker'))
+try: walcore.open(theirs)
+except walcore.WalLockedError: pass
+else: raise AssertionError
+if wal is not None:
+    try: wal.log_mint(2, 'I', 'x')
+    except walcore.WalClosedError: pass
+    else: raise AssertionError
+"""
+    with walcore.open(tmp_path / "wal") as wal:
+        wal.log_mint(1, "I", "x")
+        context = multiprocessing.get_context(method)
+        names = {"own": tmp_path / "own", "theirs": wal.path, "wal": wal if method == "fork" else None}
+        worker = context.Process(target=exec, args=(code, names))
+        worker.start()
+        worker.join(30)
+        assert worker.exitcode == 0
+        wal.commit(wal.log_mint(2, "I", "y"))
+    assert lsns(tmp_path / "wal") == [1, 2]
+    assert lsns(tmp_path / "own") == [1]
+
+
+def test_a_program_that_replaces_itself_leaves_what_was_committed_and_no_lock(tmp_path: Path) -> None:
+    again = "import sys, walcore; wal = walcore.open(sys.argv[1]); print(wal.log_mint(3, 'I', 'z')); wal.close()"
+    more = f"""
+import os
+wal.commit(wal.log_mint(2, 'I', 'y'))
+wal.log_mint(3, 'I', 'not committed')
+os.execv(sys.executable, [sys.executable, '-c', {again!r}, sys.argv[1]])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM + more, tmp_path / "wal", "COMMIT"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "3\n"
+    assert lsns(tmp_path / "wal") == [1, 2, 3]
+
+
 def test_a_program_started_meanwhile_inherits_nothing(tmp_path: Path) -> None:
     with walcore.open(tmp_path / "wal") as wal:
         wal.commit(wal.log_mint(1, "I", "x"))
@@ -247,6 +289,34 @@ threading.Thread(target=wait, daemon=True).start()
     "a handler that closes": "atexit.register(wal.close)",
     "a handler that commits": "atexit.register(lambda: wal.commit(wal.log_mint(2, 'I', 'late'))); last = 2",
     "a rotation under way": "wal.rotate(); wal.log_mint(2, 'I', 'y'); last = 2",
+    "an exception in a thread": """
+def late():
+    wal.log_mint(2, 'I', 'from a thread')
+    raise ValueError('on purpose')
+threading.Thread(target=late).start()
+last = 2
+""",
+    "a handler that opens another": """
+def late():
+    wal.close()
+    again = walcore.open(sys.argv[1])
+    again.commit(again.log_mint(2, 'I', 'opened at exit'))
+    again.close()
+atexit.register(late)
+last = 2
+""",
+    "SIGTERM with a handler": """
+import os, signal
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+while True: wal.commit(wal.log_mint(1, 'I', 'x'))
+""",
+    "Ctrl-C in a wait": """
+import os, signal
+print(last, flush=True)
+threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+while True: wal.await_durable(wal.log_mint(1, 'I', 'x'))
+""",
     "a cycle": "class Cycle: pass\ncycle = Cycle(); cycle.wal = wal; cycle.self = cycle",
 }
 PROGRAM = """
@@ -275,7 +345,8 @@ def test_at_exit_an_open_log_is_drained(tmp_path: Path, way: str, policy: str) -
         check=False,
         timeout=30,
     )
-    assert done.returncode == {"an exception": 1, "sys.exit": 3}.get(way, 0), done.stderr
+    ends = {"an exception": 1, "sys.exit": 3, "Ctrl-C in a wait": -signal.SIGINT}
+    assert done.returncode == ends.get(way, 0), done.stderr
     found = lsns(tmp_path / "wal")
     assert found == list(range(1, len(found) + 1))
     assert len(found) >= int(done.stdout)
@@ -309,41 +380,42 @@ def test_what_was_committed_outlives_an_end_without_farewell(tmp_path: Path, end
         assert wal.log_mint(3, "I", "z") == 2
 
 
-def test_a_stopped_process_goes_on_where_it_stood(tmp_path: Path) -> None:
+@pytest.mark.parametrize("policy", ["COMMIT", "ALWAYS", "INTERVAL"])
+def test_a_stop_longer_than_any_timeout_costs_nothing_but_the_waits(tmp_path: Path, policy: str) -> None:
     more = """
+import contextlib, os
+TIMEOUT = 0.03
+wal.close()
+wal = walcore.open(sys.argv[1], sync_policy=sys.argv[2], batch_buffer_bytes=5000, max_segment_bytes=20_000,
+                   buffer_timeout=TIMEOUT, sync_interval=TIMEOUT)
 def work():
-    for id in range(400):
-        wal.commit(wal.log_mint(id, 'I', 'x'))
+    logged = 0
+    while logged < 300:
+        try: lsn = wal.log_mint(logged, 'I', 'x' * 100)
+        except walcore.WalFullError: continue
+        logged += 1
+        while True:
+            try: wal.await_durable(lsn, timeout=TIMEOUT)
+            except walcore.WalTimeoutError as error: assert error.durable_lsn < lsn
+            else: break
+        assert wal.durable_lsn >= lsn
 threads = [threading.Thread(target=work) for _ in range(3)]
 print('go', flush=True)
 for thread in threads: thread.start()
 for thread in threads: thread.join()
-wal.close()
+while not wal.is_closed:
+    with contextlib.suppress(walcore.WalTimeoutError): wal.close(timeout=TIMEOUT)
 """
     child = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM + more, tmp_path / "wal", "COMMIT"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", PROGRAM + more, tmp_path / "wal", policy], stdout=subprocess.PIPE, text=True
     )
     assert child.stdout is not None
     assert child.stdout.readline() == "go\n"
-    for _ in range(3):
+    for _ in range(4):
         time.sleep(0.02)
         child.send_signal(signal.SIGSTOP)
         time.sleep(0.1)
         child.send_signal(signal.SIGCONT)
     child.stdout.close()
     assert child.wait(30) == 0
-    assert lsns(tmp_path / "wal") == list(range(1, 1202))
-
-
-def test_opening_and_closing_again_and_again_leaves_nothing_behind(tmp_path: Path) -> None:
-    def round_trip() -> None:
-        with walcore.open(tmp_path / "wal") as wal:
-            wal.commit(wal.log_mint(1, "I", "x"))
-            if wal.last_lsn % 10 == 0:
-                wal.purge_all_segments()
-
-    round_trip()
-    threads, descriptors = threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
-    for _ in range(40):
-        round_trip()
-    assert (threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))) == (threads, descriptors)
+    assert lsns(tmp_path / "wal") == list(range(1, 902))
