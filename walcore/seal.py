@@ -253,8 +253,8 @@ class Sealer:
 
     def _wake(self) -> None:
         if self._thread is None and not self._no_thread and not self._closing:
-            thread = threading.Thread(target=self._run, name="walcore-sealer", daemon=True)
             try:
+                thread = threading.Thread(target=self._run, name="walcore-sealer", daemon=True)
                 thread.start()
             except RuntimeError as exc:
                 self._no_thread = True

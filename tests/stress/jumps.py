@@ -52,6 +52,10 @@ def a_short_wait_runs_out(wal: walcore.Wal, disk: HeldUp) -> None:
 def a_long_wait_does_not(wal: walcore.Wal, disk: HeldUp) -> None:
     threading.Timer(2 * SOON, disk.may.set).start()
     wal.await_durable(wal.last_lsn, timeout=HOUR)
+
+
+def a_long_close_does_not(wal: walcore.Wal, disk: HeldUp) -> None:
+    threading.Timer(2 * SOON, disk.may.set).start()
     wal.close(timeout=HOUR)
 
 
@@ -64,8 +68,8 @@ def a_short_interval_syncs(wal: walcore.Wal, disk: HeldUp) -> None:
 def a_long_interval_does_not(wal: walcore.Wal, disk: HeldUp) -> None:
     disk.may.set()
     time.sleep(2 * SOON)
-    assert wal.durable_lsn == 0
-    assert wal.stats().syncs == 0
+    assert wal.durable_lsn == 1
+    assert wal.stats().syncs == 1
 
 
 def no_room_is_told_in_time(wal: walcore.Wal, disk: HeldUp) -> None:
@@ -81,6 +85,7 @@ def no_room_is_told_in_time(wal: walcore.Wal, disk: HeldUp) -> None:
 WAITS = {
     a_short_wait_runs_out: {},
     a_long_wait_does_not: {},
+    a_long_close_does_not: {},
     a_short_interval_syncs: {"sync_policy": "INTERVAL", "sync_interval": SOON},
     a_long_interval_does_not: {"sync_policy": "INTERVAL", "sync_interval": HOUR},
     no_room_is_told_in_time: {"buffer_timeout": SOON},
@@ -90,13 +95,16 @@ WAITS = {
 def one(directory: Path, number: int) -> None:
     chance = random.Random(number)
     jump = JUMPS[number % 3]
-    wait, settings = list(WAITS.items())[number % 5]
+    wait, settings = list(WAITS.items())[number // 3 % len(WAITS)]
     clock, disk = ctypes.CDLL(None), HeldUp()
     clock.clock_jump(0, 0)
     calls.core = disk
     wal = walcore.open(directory, batch_buffer_bytes=5000, **settings)
     logged = time.time()
-    wal.log_mint(1, "I", "x")
+    disk.may.set()
+    wal.await_durable(wal.log_mint(1, "I", "its segment was made before the jump"))
+    disk.may.clear()
+    wal.log_mint(2, "I", "x")
     jumper = threading.Timer(chance.uniform(0, 2 * SOON), clock.clock_jump, jump)
     jumper.start()
     wait(wal, disk)

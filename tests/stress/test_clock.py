@@ -12,7 +12,7 @@ import pytest
 from tally import LONG
 
 HERE = Path(__file__).parent
-JUMPS = 200 if LONG else 15
+JUMPS = 200 if LONG else 18  # each wait with each jump
 
 
 @pytest.fixture

@@ -206,13 +206,15 @@ def test_the_interval_syncs_without_being_asked(tmp_path: Path) -> None:
                 time.sleep(0.005)
 
 
-@pytest.fixture
-def threadless(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: threading.Thread) -> None:
+@pytest.fixture(params=["start", "__init__"])
+def threadless(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """No thread starts, or, as where daemons may not be, none can even be made."""
+
+    def refuse(*_: object, **__: object) -> None:
         msg = "can't start new thread"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(threading.Thread, request.param, refuse)
 
 
 @pytest.mark.parametrize("policy", ["COMMIT", "ALWAYS", "INTERVAL"])

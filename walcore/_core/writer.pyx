@@ -340,14 +340,16 @@ cdef class Writer(GroupCommit):
         self.refuse_in_child()
         if self.loop == NOT_STARTED:
             self.ready()
-        self.refuse_unless_open()
         pthread_mutex_lock(&self.mutex)
+        if self.state != OPEN:
+            pthread_mutex_unlock(&self.mutex)
+            self.refuse()
         self.purges_due += 1
         target = self.purges_due
         self.want(WANT_PURGE)
         self.tell_loop()
         pthread_mutex_unlock(&self.mutex)
-        self.wait(PURGED, target, FOR_EVER, False)
+        self.wait(PURGED, target, FOR_EVER, True)      # what was asked for will be done: it is waited for
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
