@@ -349,7 +349,7 @@ cdef class Writer(GroupCommit):
         self.want(WANT_PURGE)
         self.tell_loop()
         pthread_mutex_unlock(&self.mutex)
-        self.wait(PURGED, target, FOR_EVER, True)      # what was asked for will be done: it is waited for
+        self.wait(PURGED, target, FOR_EVER, True)      # what was asked for will be done
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
