@@ -8,7 +8,7 @@ A frame, and the JSON of a minted value, byte for byte as Jackson writes it (doc
 Measure first (with the GIL: that is where a str may be refused), reserve what was measured, then fill without asking.
 """
 
-from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_CheckExact
+from cpython.long cimport PyLong_CheckExact
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -62,9 +62,29 @@ cdef extern from *:
     static const char WALCORE_PAIRS[] =
         "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
         "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+    /* The value of an int of few digits, without a call; false for any other. */
+    static inline int walcore_short_int(PyObject *object, long long *value) {
+    #if PY_VERSION_HEX >= 0x030C0000
+        if (!PyUnstable_Long_IsCompact((PyLongObject *)object))
+            return 0;
+        *value = PyUnstable_Long_CompactValue((PyLongObject *)object);
+    #else
+        const digit *digits = ((PyLongObject *)object)->ob_digit;
+        Py_ssize_t size = Py_SIZE(object);
+        if (size > 2 || size < -2)
+            return 0;
+        *value = size == 0 ? 0 : digits[0];
+        if (size == 2 || size == -2)
+            *value |= (long long)digits[1] << PyLong_SHIFT;
+        if (size < 0)
+            *value = -*value;
+    #endif
+        return 1;
+    }
     static const uint64_t WALCORE_ONES = 0x0101010101010101U;
     static const uint64_t WALCORE_HIGHS = 0x8080808080808080U;
     """
+    bint walcore_short_int(object value, long long *result) noexcept
     const unsigned char[128] WALCORE_ASCII_WIDTH
     const char[201] WALCORE_PAIRS
     const uint64_t WALCORE_ONES
@@ -213,13 +233,10 @@ cdef int take_odd_int32(object value, str field, int32_t *result) except -1
 
 
 cdef inline int take_int32(object value, str field, int32_t *result) except -1:
-    cdef int overflow = 0
     cdef long long number
-    if PyLong_CheckExact(value):
-        number = PyLong_AsLongLongAndOverflow(value, &overflow)
-        if not overflow and -2147483648 <= number <= 2147483647:
-            result[0] = <int32_t>number
-            return 0
+    if PyLong_CheckExact(value) and walcore_short_int(value, &number) and -2147483648 <= number <= 2147483647:
+        result[0] = <int32_t>number
+        return 0
     return take_odd_int32(value, field, result)
 
 

@@ -105,12 +105,6 @@ cdef class Column:
         self.window_end = row + len(window)
         return 0
 
-    cdef inline int reach(self, Py_ssize_t row) except -1:
-        """Before `item`: makes sure that the row's object is in the window."""
-        if row >= self.window_end:
-            self.next_window(row)
-        return 0
-
     cdef bint take_array(self) except -1:
         """Exports the buffer of a one-dimensional array of 32 or 64 bit integers; False if it isn't one."""
         if not PyObject_CheckBuffer(self.values):
@@ -136,6 +130,7 @@ cdef class Column:
             PyBuffer_Release(&self.view)
 
     cdef inline void *item(self, Py_ssize_t row) noexcept:
+        """The row's object, which must be in the window."""
         return self.items[(row - self.window_start) * self.step]
 
     cdef inline int int32(self, Py_ssize_t row, int32_t *result) except -1:
@@ -196,6 +191,7 @@ cdef class Columns(Rows):
     cdef Column ids, kinds, lexicals, datatypes, languages, hashes
     cdef tuple columns          # the same
     cdef Py_ssize_t length
+    cdef Py_ssize_t window_end  # up to here the rows' objects are in the columns' windows
     cdef Mint last              # the row before: most rows share kind, datatype, language and hash with it
     cdef void *last_kind        # compared only: the columns hold what they point at
     cdef void *last_datatype
@@ -235,13 +231,18 @@ cdef class Columns(Rows):
                 break
         return self.count > 0
 
+    cdef int next_windows(self, Py_ssize_t row) except -1:
+        cdef Column column
+        self.window_end = PY_SSIZE_T_MAX
+        for column in self.columns:
+            if row >= column.window_end:
+                column.next_window(row)
+            self.window_end = min(self.window_end, column.window_end)
+        return 0
+
     cdef int measure_row(self, Mint *mint, Py_ssize_t row) except -1:
-        self.ids.reach(row)
-        self.kinds.reach(row)
-        self.lexicals.reach(row)
-        self.datatypes.reach(row)
-        self.languages.reach(row)
-        self.hashes.reach(row)
+        if row >= self.window_end:
+            self.next_windows(row)
         cdef void *lexical = self.lexicals.item(row)
         cdef void *datatype = self.datatypes.item(row)
         cdef void *language = self.languages.item(row)
