@@ -80,8 +80,9 @@ class Tail:
         Raises:
             OSError: nothing has changed.
         """
+        size = self._size()  # before anything has changed
         made = self.directory.create_segment(number, first_id, self.store, int(time.time()))
-        self._finish_current(last_lsn)
+        self._finish_current(last_lsn, size)
         with self._telling:
             self.current = made
             self.sealer.notify(made.path)
@@ -89,7 +90,7 @@ class Tail:
 
     def finish(self, last_lsn: int) -> None:
         """Finish the segment being written, which was synced up to `last_lsn`; none is there until `begin`."""
-        self._finish_current(last_lsn)
+        self._finish_current(last_lsn, self._size())
 
     def mark_purge(self, next_lsn: int) -> None:
         """Make it durable that all that is there goes.
@@ -158,9 +159,10 @@ class Tail:
 
     def close(self, last_lsn: int, *, clean: bool) -> None:
         """Close the file being written; if `clean`, leave word that all up to `last_lsn` is on disk."""
+        size = self._size() if clean else 0
         current, self.current = self.current, None
         if current:
-            calls.close(current.fd) if not clean else self._settle(current, last_lsn)
+            calls.close(current.fd) if not clean else self._settle(current, last_lsn, size)
         if clean and (self._state.number or last_lsn) and not (self._state.clean and current is None):
             self._write_state(replace(self._state, clean=True, last_lsn=max(last_lsn, self._state.last_lsn)))
 
@@ -175,19 +177,24 @@ class Tail:
         current = self.current  # the loop may be finishing it
         return current.path if current else self.directory.path
 
-    def _finish_current(self, last_lsn: int) -> None:
+    def _size(self) -> int:
+        """Bytes of the file being written, 0 without one."""
+        if self.current is None:
+            return 0
+        with told("stat", self.current.path):
+            return calls.fstat(self.current.fd).st_size
+
+    def _finish_current(self, last_lsn: int, size: int) -> None:
         self.synced()
         with self._telling:
             current, self.current = self.current, None
         if current:
-            size = self._settle(current, last_lsn)
+            self._settle(current, last_lsn, size)
             self._write_state(self._state)
             self.sealer.submit(current.finished(size))
 
-    def _settle(self, current: NewSegment, last_lsn: int) -> int:
-        """Close a synced file; what the state file should say of it is kept.  Returns its size in bytes."""
-        with told("stat", current.path):
-            size = calls.fstat(current.fd).st_size
+    def _settle(self, current: NewSegment, last_lsn: int, size: int) -> None:
+        """Close a synced file of `size` bytes; what the state file should say of it is kept."""
         # It was synced: what closing may still complain of is nothing that could be lost or done again.
         with suppress(OSError):
             calls.close(current.fd)
@@ -195,7 +202,6 @@ class Tail:
         self._state = replace(
             self._state, last_lsn=last_lsn, number=header.number, header_crc=header.crc, size=size, clean=False
         )
-        return size
 
     def _write_state(self, state: State) -> None:
         # The state only saves the next opening some work: a log goes on, and closes, without it.

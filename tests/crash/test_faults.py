@@ -1,73 +1,84 @@
 """Every system call of a log's life fails once, and fails for ever after: `sweep.py` tells what must be true then.
 
-WALCORE_SEED chooses the lives: each seed is a run of its own, whose figures add up.
+A portion is one story under one fault: a life under one policy, or the looks at one scene.  The long form takes them
+call by call and adds up, see `tally.py`; a failure names the command that shows it again.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import faults
 import looks
-import pytest
+from tally import LONG, Tally
 
-LONG = bool(os.environ.get("WALCORE_LONG"))
-SEED = os.environ.get("WALCORE_SEED", "0")
-POLICIES = ("COMMIT", "ALWAYS", "INTERVAL")
-STORIES = (*POLICIES, *looks.SCENES)
+SYNCS = ("fdatasync", "fsync")
 CALLS = (
-    "write", "fdatasync", "fsync", "open", "read", "link", "rename", "unlink", "ftruncate", "fcntl", "mkdir", "stat",
-    "readdir", "lseek",
+    "write", *SYNCS, "open", "read", "link", "rename", "unlink", "ftruncate", "fcntl", "mkdir", "stat", "readdir",
+    "lseek",
 )  # fmt: skip
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EINTR", "EAGAIN", "EMFILE", "EACCES", "ESTALE")
-# What is interrupted for ever never ends, as it should.
-ALL = [
-    (call, error, how)
+POLICIES = ("COMMIT", "ALWAYS", "INTERVAL")
+LIVES = [
+    (policy, call, error, how)
     for call in CALLS
     for error in (*ERRORS, *(["SHORT"] if call in ("read", "write") else []))
     for how in ("once", "ever")
-    if (error, how) != ("EINTR", "ever")
+    for policy in POLICIES
+    if (error, how) != ("EINTR", "ever")  # which never ends, as it should
 ]
-SHORT_FORM = 3  # one combination in so many; of each story, a call in so many more
-STRIDES = {True: 23, False: 5}
+LOOKS = [(scene, *fault) for scene in looks.SCENES for policy, *fault in LIVES if policy == POLICIES[0]]
+STRIDE = 1 if LONG else 19
+"""In the short form a call in so many fails."""
+SPREAD = 89
+"""A prime: neighbours in number differ in call, error and policy."""
 
 
-@pytest.fixture(scope="module")
-def figures() -> Iterator[Counter[str]]:
-    """Adds up; printed when all is done."""
-    total: Counter[str] = Counter()
-    yield total
-    print(
-        f"\nfaults: {total['runs']} runs of seed {SEED}, {total['met']} faults met, {total['failed']} logs failed for "
-        f"good, {total['syncs']} of them by a failed sync; false promises, hangs, syncs tried again, errors without "
-        "call, file and cause, read errors taken for an end: 0"
+def sweep(shim: Path, folder: Path, portions: list[tuple[str, ...]], number: int) -> dict[str, int]:
+    """The portion of that number; from the last on they begin anew with other lives."""
+    seed, place = divmod(number, len(portions))
+    story, *fault = portions[place * SPREAD % len(portions)]
+    where = folder / str(number)
+    where.mkdir()
+    program = [sys.executable, Path(__file__).with_name("sweep.py"), where, story, str(seed), *fault, str(STRIDE)]
+    done = subprocess.run(
+        program,
+        env=faults.environment(shim),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=3600 if LONG else 200,
     )
+    assert done.returncode == 0, f"{program}: {done.stdout}{done.stderr}"
+    result: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+    assert result["wrong"] == [], f"{program}: {done.stdout}{done.stderr}"
+    return result
 
 
-@pytest.mark.parametrize(("call", "error", "how"), ALL if LONG else ALL[::SHORT_FORM])
-def test_a_failing_call_breaks_no_promise_and_hangs_nobody(
-    shim: Path, tmp_path: Path, figures: Counter[str], call: str, error: str, how: str
-) -> None:
-    place = ALL.index((call, error, how))
-    stories = STORIES if LONG else (POLICIES[place % 3], list(looks.SCENES)[place // SHORT_FORM % 5])
-    for story in stories:
-        stride = "1" if LONG else str(STRIDES[story in POLICIES])
-        folder = tmp_path / story
-        folder.mkdir()
-        command = [sys.executable, Path(__file__).with_name("sweep.py"), folder, story, SEED, call, error, how, stride]
-        done = subprocess.run(
-            command, env=faults.environment(shim), capture_output=True, text=True, check=False,
-            timeout=3600 if LONG else 100,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-        result = json.loads(done.stdout.splitlines()[-1])
-        assert result.pop("wrong") == [], f"{command}: {done.stdout}{done.stderr}"
-        figures.update(result)
-        if call in ("fdatasync", "fsync"):
-            figures["syncs"] += result.get("failed", 0)
+def test_a_failing_call_breaks_no_promise_and_hangs_nobody(shim: Path, tmp_path: Path) -> None:
+    tally = Tally("lives under faults")
+    for numbers in tally.numbers(len(LIVES) // 40, len(LIVES)):
+        tally.more += sweep(shim, tmp_path, LIVES, numbers[0])["runs"]
+    print(f"{tally.more} lives, {tally.done} of {len(LIVES)} faults: 0 false promises, 0 hangs, 0 not reopened")
+
+
+def test_a_failed_reading_is_told_and_is_never_taken_for_the_end(shim: Path, tmp_path: Path) -> None:
+    tally = Tally("looks under faults")
+    for numbers in tally.numbers(len(LOOKS) // 40, len(LOOKS)):
+        tally.more += sweep(shim, tmp_path, LOOKS, numbers[0])["runs"]
+    print(f"{tally.more} looks and openings, {tally.done} of {len(LOOKS)} faults: 0 taken for an end, 0 logs changed")
+
+
+def test_after_a_failed_sync_the_log_promises_nothing(shim: Path, tmp_path: Path) -> None:
+    """Nor is a file synced again: the kernel may have dropped what it could not write, and say that all is well."""
+    syncs = [life for life in LIVES if life[1] in SYNCS and life[2] != "EINTR"]
+    tally = Tally("failed syncs")
+    for numbers in tally.numbers(3, 20 * len(syncs)):
+        tally.more += sweep(shim, tmp_path, syncs, numbers[0]).get("failed", 0)
+        if tally.more >= 2000:
+            break
+    print(f"{tally.more} logs failed by a sync: 0 promises after it, 0 syncs tried again")
+    assert tally.more > 0

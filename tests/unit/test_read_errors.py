@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +96,21 @@ def test_a_purge_is_not_done_while_a_segment_of_it_may_not_be_read(
         assert wal.opening.purge_finished
         assert wal.log_mint(1, "I", "x") == 3
     assert [record.lsn for record in walcore.read(tmp_path / "wal")] == [3]
+
+
+@pytest.mark.parametrize("nth", range(1, 12))
+def test_whichever_look_at_a_file_fails_while_segments_change_no_number_is_given_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    """Of two segments of one number a reader takes one: what the other promised would be lost."""
+    with walcore.open(tmp_path / "wal", max_segment_bytes=1024) as wal:
+        wal.commit(wal.log_mint(1, "I", "x" * 700))
+        looks = itertools.count(1)
+        failing(monkeypatch, "fstat", errno.ENOSPC, lambda *_: next(looks) == nth)
+        for id in range(2, 7):
+            wal.log_mint(id, "I", "y" * 700)
+            with suppress(walcore.WalFullError):
+                wal.commit()
+        monkeypatch.undo()
+        wal.commit()
+    assert [record.lsn for record in walcore.read(tmp_path / "wal", mode="STRICT")] == list(range(1, 7))
