@@ -224,8 +224,9 @@ class Disk:
                 return
             self.is_off = True
             dead = standin.REAL.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-            for fd in self.descriptors:
-                standin.REAL.dup2(dead, fd, inheritable=False)
+            for fd, (key, _) in self.descriptors.items():
+                if standin.still(fd, key):
+                    standin.REAL.dup2(dead, fd, inheritable=False)
             standin.REAL.close(dead)
 
     def refuse_when_off(self, path: str) -> None:

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import io
 import os
+import stat as stat_module
 import threading
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -43,7 +44,10 @@ def key_of(status: os.stat_result) -> Key:
 
 @dataclass(slots=True)
 class Place:
-    """What a path names: `node` if it is there and known, in `folder` if that is one of the tree's."""
+    """What a path names: `node` if it is known, in `folder` if that is one of the tree's.
+
+    `there`: something has the name; `last`: it has no other, so without it its `key` may be given to another file.
+    """
 
     disk: Disk
     folder: Node | None
@@ -80,7 +84,7 @@ def place(path: Any, dir_fd: int | None = None) -> Place | None:
         folder = None if name in ("", ".", "..") else disk.nodes.get(parent)
         node = disk.nodes.get(target)
         if folder is not None or node is not None:
-            last = status is not None and status.st_nlink == 1
+            last = status is not None and (status.st_nlink == 1 or stat_module.S_ISDIR(status.st_mode))
             return Place(disk, folder, name, node, status is not None, last, target)
     return None
 
@@ -91,13 +95,14 @@ def tracked(fd: Any) -> tuple[Disk, Node] | None:
         known = disk.descriptors.get(fd) if isinstance(fd, int) else None
         if known is None:
             continue
-        if disk.is_off or _still(fd, known[0]):
+        if disk.is_off or still(fd, known[0]):
             return disk, known[1]
         del disk.descriptors[fd]  # closed, and given out again, where it couldn't be seen
     return None
 
 
-def _still(fd: int, key: Key) -> bool:
+def still(fd: int, key: Key) -> bool:
+    """Whether a descriptor is open on what it was opened on."""
     try:
         return key_of(REAL.fstat(fd)) == key
     except OSError:
@@ -330,7 +335,7 @@ def _remove(call: str, path: Any, dir_fd: int | None) -> None:
         at = at and place(path, dir_fd)
         getattr(REAL, call)(path, dir_fd=dir_fd)
         if at and at.folder:
-            if at.last or call == "rmdir":  # its inode may be another file's from here on
+            if at.last:
                 at.disk.nodes.pop(at.key, None)
             at.disk.add(Names(at.folder, ((at.name, None),)))
 
