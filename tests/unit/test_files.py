@@ -58,6 +58,15 @@ def test_holes_are_copied_as_holes_and_what_lies_between_as_it_is(tmp_path: Path
         assert file.read(7) == b"middle" + (b"\0" if end == "hole" else b"")
 
 
+def test_where_holes_cannot_be_looked_for_all_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> int:
+        raise OSError(errno.EINVAL, "no such whence")
+
+    monkeypatch.setattr(system.calls, "lseek", refuse)
+    (tmp_path / "x").write_bytes(b"0123456789")
+    assert copied(tmp_path / "x", 2, 9).read_bytes() == b"2345678"
+
+
 @pytest.mark.parametrize("size", [0, 9])
 def test_a_source_that_ends_too_early_is_a_read_error(tmp_path: Path, size: int) -> None:
     (tmp_path / "x").write_bytes(b"0123456789"[:size])
@@ -117,3 +126,36 @@ def test_only_regular_files_are_opened(tmp_path: Path, odd: str) -> None:
         files.open_regular(str(path), None)
     assert caught.value.errno == errno.EINVAL
     assert descriptors() == before
+
+
+@pytest.mark.parametrize(
+    ("mode", "group", "owned", "expected"),
+    [
+        (0o664, 0, True, 0o664),  # the same group
+        (0o664, 1, True, 0o664),  # given to theirs
+        (0o664, 1, False, 0o644),  # not given: a strange group may what everybody may
+        (0o640, 1, False, 0o600),
+        (0o627, 1, False, 0o627),
+    ],
+)
+def test_a_copy_is_for_those_who_could_read_the_original(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, group: int, owned: bool, expected: int
+) -> None:
+    given: list[tuple[int, int]] = []
+    modes: list[int] = []
+
+    def chown(_fd: int, user: int, to: int) -> None:
+        given.append((user, to))
+        if not owned:
+            raise PermissionError(errno.EPERM, "no")
+
+    def status(fd: int) -> os.stat_result:
+        permissions, gid = (mode, 7 + group) if fd == 1 else (0o600, 7)
+        return os.stat_result((0o100000 | permissions, 1, 1, 1, 5, gid, 0, 0, 0, 0))
+
+    monkeypatch.setattr(system.calls, "fchown", chown)
+    monkeypatch.setattr(system.calls, "fstat", status)
+    monkeypatch.setattr(system.calls, "fchmod", lambda _fd, to: modes.append(to))
+    files.inherit(1, 2)
+    assert given == ([(5, 8)] if group else [])
+    assert (modes or [0o600]) == [expected]

@@ -454,3 +454,23 @@ def test_data_is_not_called_damaged_when_the_witness_finds_it_whole(
         check_segment(list_segments(tmp_path)[0])
     monkeypatch.undo()
     assert [fault.kind for fault in check_segment(list_segments(tmp_path)[0]).faults] == [FaultKind.TORN_TAIL]
+
+
+def test_the_room_of_a_large_frame_is_given_back(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(bytes(6 * sources.LARGE))
+    with (tmp_path / "x").open("rb") as file:
+        window = sources.Window(sources.PlainSource(file.fileno(), 6 * sources.LARGE, tmp_path / "x"))
+        assert window.fill(3 * sources.LARGE)
+        assert len(window.data) >= 3 * sources.LARGE
+        window.take(len(window) - 10)
+        assert window.fill(20)
+        assert len(window.data) == sources.CHUNK
+        assert window.offset == window.source.offset - len(window)
+
+
+@pytest.mark.parametrize("seal", [False, True], ids=["plain", "sealed"])
+@pytest.mark.parametrize("lsns", [(3, 1, 2), (2, 3, 1), (1, 2, 3)])
+def test_lsns_out_of_order_are_counted_for_what_they_are(tmp_path: Path, lsns: tuple[int, ...], seal: bool) -> None:
+    logs.log(tmp_path, [logs.record(lsn) for lsn in lsns], seal=seal)
+    check = check_segment(list_segments(tmp_path)[0])
+    assert (check.first_lsn, check.last_lsn, check.min_lsn, check.max_lsn) == (lsns[0], lsns[-1], 1, 3)

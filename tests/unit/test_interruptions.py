@@ -265,3 +265,33 @@ def test_a_row_that_is_none_is_refused(tmp_path: Path) -> None:
         with pytest.raises(TypeError, match="row 1"):
             wal.log_mint_many([(1, "I", "a"), None, (2, "I", "b")])  # type: ignore[list-item]
         assert wal.last_lsn == 0
+
+
+def test_who_is_interrupted_as_he_gets_the_lead_passes_it_on(tmp_path: Path) -> None:
+    wal = walcore.open(tmp_path / "wal")
+    done: list[int] = []
+
+    def work() -> None:
+        done.extend(wal.commit(wal.log_mint(1, "I", "x")) for _ in range(150))
+
+    end = time.monotonic() + 60
+
+    def handler(*_: object) -> None:
+        if time.monotonic() > end:
+            raise TimeoutError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, handler)
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    try:
+        work()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive(), "it hangs"
+    assert len(done) == 600
+    wal.close()

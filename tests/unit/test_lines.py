@@ -38,6 +38,8 @@ def marker(next_lsn: bytes = b"7", store: bytes = STORE.encode(), headed: bytes 
         {"first_number": 0},
         {"clean": 1},
         {"losses": [LOSS | {"size": "1"}]},
+        {"header_crc": 2**32},
+        {"header_crc": -1},
         {"losses": [[1]]},
         {"losses": 7},
     ],

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from walcore import lock as lock_module
+from walcore import system
 from walcore.errors import WalLockedError
 from walcore.lock import DirectoryLock, is_locked
 
@@ -213,3 +214,12 @@ def test_a_directory_that_may_not_be_written_to_is_named(tmp_path: Path) -> None
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(NotADirectoryError, match="file/lock"):
         DirectoryLock(tmp_path / "file").acquire()
+
+
+def test_who_only_asks_opens_the_lock_for_reading(
+    tmp_path: Path, lock: DirectoryLock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags, opened = [], system.calls.open
+    monkeypatch.setattr(system.calls, "open", lambda path, how, *mode: flags.append(how) or opened(path, how, *mode))
+    assert is_locked(lock.path.parent)
+    assert [how & os.O_ACCMODE for how in flags] == [os.O_RDONLY]

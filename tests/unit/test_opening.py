@@ -301,6 +301,16 @@ def test_of_a_pair_with_the_same_bytes_the_plain_file_goes(tmp_path: Path) -> No
     assert opening.to_seal == ()
 
 
+def test_a_pair_larger_than_what_is_compared_at_a_time_is_compared_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("walcore.opening.COPY_BYTES", 1000)
+    content = plain(1, range(1, 100))
+    assert pair(tmp_path / "same", content, sealed(content, 99))[1] == ["wal-1.v1.gz"]
+    other = content[:-60] + mint(99, "urn:98")[-60:]
+    assert pair(tmp_path / "other", other, sealed(content, 99))[1] == ["wal-1.v1"]
+
+
 def test_of_a_sound_pair_with_other_bytes_the_plain_file_counts(tmp_path: Path) -> None:
     for number, other in enumerate(([1], [1, 2, 3], [1, 5])):
         opening, names = pair(put(tmp_path / str(number)), plain(1, [1, 2]), sealed(plain(1, other), max(other)))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import errno
+import threading
 from pathlib import Path
+from typing import Any
 
 import folders
 import pytest
 from folders import STORE, plain, put, sealed
 
+import walcore
+from walcore import system
 from walcore.errors import CorruptionError
+from walcore.format import PURGE_NAME
 from walcore.opening import open_directory
 from walcore.purge import begun, carry_out, listed, mark
 from walcore.segments import Directory
@@ -131,3 +136,30 @@ def test_a_damaged_marker_stops_the_opening_and_nothing_is_deleted(tmp_path: Pat
     with Directory(path) as directory, pytest.raises(CorruptionError, match=r"walcore\.purge is damaged"):
         open_directory(directory, None)
     assert folders.tree(path) == before
+
+
+def test_what_is_logged_while_a_purge_begins_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, goes_on, rename = threading.Event(), threading.Event(), system.calls.rename
+    lsns: list[int] = []
+
+    def slow(source: str, target: str, **folders: Any) -> None:
+        if target == PURGE_NAME:
+            begun.set()
+            goes_on.wait(20)
+        rename(source, target, **folders)
+
+    monkeypatch.setattr(system.calls, "rename", slow)
+    with walcore.open(tmp_path / "wal") as wal:
+        wal.commit(wal.log_mint(1, "I", "x"))
+        purger = threading.Thread(target=wal.purge_all_segments, daemon=True)
+        purger.start()
+        assert begun.wait(20)
+        producer = threading.Thread(target=lambda: lsns.append(wal.log_mint(2, "I", "y")), daemon=True)
+        producer.start()
+        producer.join(0.2)
+        goes_on.set()
+        for thread in (purger, producer):
+            thread.join(20)
+            assert not thread.is_alive()
+        wal.await_durable(lsns[0], timeout=20)
+        assert [record.id for record in walcore.read(tmp_path / "wal")] == [2]

@@ -340,3 +340,22 @@ def test_both_files_of_a_segment_being_sealed_are_no_reason_to_stop(tmp_path: Pa
     if mode is ReadMode.STRICT:
         with pytest.raises(CorruptionError, match="duplicate_segment"):
             list(read(tmp_path, mode=mode))
+
+
+def test_a_quiet_folder_is_not_listed_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs.log(tmp_path, [logs.record(1)])
+    looked, names = [], Directory.names
+    monkeypatch.setattr(Directory, "names", lambda self, *some: looked.append(0) or names(self, *some))
+    assert list(Reader(tmp_path)) == [logs.record(1)]
+    assert len(looked) <= 4
+
+
+def test_a_fault_of_a_file_without_a_header_is_at_its_beginning(tmp_path: Path) -> None:
+    logs.log(tmp_path, [logs.record(1)])
+    (tmp_path / "wal-8.v1").write_bytes(b"")
+    (tmp_path / "wal-9.v1").write_bytes(b"\0" * 50)
+    reader = Reader(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", WalDamageWarning)
+        assert list(reader) == [logs.record(1)]
+    assert [(fault.segment, fault.offset) for fault in reader.report.faults] == [("wal-8.v1", 0), ("wal-9.v1", 0)]

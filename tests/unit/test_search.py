@@ -27,6 +27,14 @@ def test_the_newest_record_is_found(log: Path, id: int, lsn: int) -> None:
     assert (one.id, one.lsn, one.lexical) == (id, lsn, f"value {lsn}")
 
 
+@pytest.mark.parametrize("lsns", [(1, 2), (2, 1), (1, 3, 2), (3, 1, 2)])
+def test_of_several_in_one_segment_the_newest_is_found(tmp_path: Path, lsns: tuple[int, ...]) -> None:
+    logs.log(tmp_path, [logs.record(lsn, 5, f"value {lsn}") for lsn in lsns])
+    one = find(tmp_path, 5)
+    assert one is not None
+    assert one.lsn == max(lsns)
+
+
 def test_what_is_not_there_is_none(log: Path) -> None:
     assert find(log, 12345) is None
 

@@ -567,3 +567,16 @@ def test_stats_are_one_moment(tmp_path: Path) -> None:
         assert after.bytes_written == before.buffered_bytes
         assert 0 < after.sync_seconds_max <= after.sync_seconds
     assert wal.stats().state == "closed"
+
+
+@pytest.mark.parametrize("id", [0, 7, -2147483648, 2147483647])
+def test_a_segment_holds_what_fits_to_the_byte(tmp_path: Path, id: int) -> None:
+    store, text = "0f8fad5b-d9cb-469f-a165-70867728950e", "x" * 600
+    header = len(oracle.header_frame(store, 1_700_000_000, 1, id))
+    frames = sum(len(oracle.mint_frame(lsn, id, "I", text, "", "", 0)) for lsn in (1, 2))
+    for limit, segments in ((header + frames, 1), (header + frames - 1, 2)):
+        directory = tmp_path / str(limit)
+        with walcore.open(directory, store_uuid=store, max_segment_bytes=limit) as wal:
+            for _ in range(2):
+                wal.log_mint(id, "I", text)
+        assert walcore.recover(directory).report.segments == segments
