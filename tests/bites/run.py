@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -118,27 +121,40 @@ def build(tree: Path, modules: Iterable[str]) -> None:
             shutil.copy2(module, tree / "walcore" / "_core")
 
 
+def _end(tried: subprocess.Popen[bytes], log: Path) -> int:
+    """Wait for pytest; one that has told of a red test, and hangs at its exit, is killed, and so is one that hangs."""
+    began = time.monotonic()
+    while time.monotonic() - began < LIMIT:
+        told = _FAILED.search(log.read_text(errors="replace"))
+        try:
+            return tried.wait(10)
+        except subprocess.TimeoutExpired:
+            if told:
+                break
+    with suppress(ProcessLookupError):
+        os.killpg(tried.pid, signal.SIGKILL)
+    return tried.wait()
+
+
 def red(tree: Path, tests: Iterable[str]) -> str | None:
     """The test that was red first, None if all were green."""
     log = tree / "bites.log"
     with log.open("w") as out:
-        try:
-            done = subprocess.run(
-                [*trees.pytest_command(WATCHDOG), *tests],
-                cwd=tree, env=trees.environment(tree), stdout=out, stderr=subprocess.STDOUT, check=False, timeout=LIMIT,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return "ended by the last watchdog"
+        tried = subprocess.Popen(
+            [*trees.pytest_command(WATCHDOG), *tests],
+            cwd=tree, env=trees.environment(tree), stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    code = _end(tried, log)
     text = log.read_text(errors="replace")
-    if done.returncode == 0:
+    if code == 0:
         return None
     if failed := _FAILED.findall(text):
         return str(failed[0])
-    if done.returncode < 0 or "Timeout (" in text:
-        how = "hung" if done.returncode > 0 else f"ended by signal {-done.returncode}"
+    if code < 0 or "Timeout (" in text:
+        how = "hung" if code in (1, -signal.SIGKILL) else f"ended by signal {-code}"
         last = ["?", *_LAST.findall(text)][-1]
         return f"{last} ({how})"
-    sys.exit(f"pytest ended with {done.returncode}, which is neither red nor green:\n{text[-3000:]}")
+    sys.exit(f"pytest ended with {code}, which is neither red nor green:\n{text[-3000:]}")
 
 
 def bite(bug: Bug, green: Path, work: Path, *, named_only: bool) -> tuple[str | None, float]:
