@@ -3,7 +3,7 @@
     python tests/fuzz/fuzz.py --share 0.04                       every target for a little while
     python tests/fuzz/fuzz.py hot --total 100e6 --tally FILE     goes on where it stopped, until so many were run
     python tests/fuzz/fuzz.py frames --replay FILE               one input once more
-    python tests/fuzz/fuzz.py --work FOLDER --minimise           packs what was found there into the repository
+    python tests/fuzz/fuzz.py --work FOLDER --keep               packs what was found there into the repository
 
 Needs clang with libFuzzer's library; the targets of fuzz_surface.py need atheris.
 """
@@ -33,6 +33,8 @@ SURFACE = {"segment": 1024, "directory": 2048}
 """Those in the Python around it."""
 RUNS = {"hot": 5_000_000, "frames": 100_000, "text": 100_000, "line": 100_000, "segment": 20_000, "directory": 2_000}
 """Executions of one process; then the next begins with the next seed."""
+KEPT = 250
+"""Inputs of a target that are added to the repository at a time."""
 LIMITS = ["-rss_limit_mb=256", "-malloc_limit_mb=64", "-timeout=60"]
 """A process begins with some 100 MiB; a second of an execution's own time is looked at by the driver."""
 
@@ -163,13 +165,12 @@ class Fuzzer:
         assert counted is not None, said
         return int(counted[1])
 
-    def minimise(self, target: str) -> None:
-        """Keep of the inputs those that it takes to reach all that they reach, and not too many."""
-        least = self.work / "least" / target
-        shutil.rmtree(least, ignore_errors=True)
-        least.mkdir(parents=True)
-        self.start(target, "-merge=1", f"-max_len={(CORE | SURFACE)[target]}", str(least), str(self.corpus(target)))
-        keep(target, sorted((path.read_bytes() for path in least.iterdir()), key=lambda data: (len(data), data)))
+    def choose(self, target: str) -> None:
+        """Pack so many of the inputs that reached something new, small and large, into the repository."""
+        found = sorted(
+            (path.read_bytes() for path in self.corpus(target).iterdir()), key=lambda data: (len(data), data)
+        )
+        keep(target, list(dict.fromkeys([*kept(target), *found[:: len(found) // KEPT + 1]])))
 
 
 def kept(target: str) -> list[bytes]:
@@ -211,7 +212,7 @@ def main() -> None:
         "--work", type=Path, help="where to build and to keep inputs; else a folder that goes afterwards"
     )
     parser.add_argument("--replay", type=Path, help="an input to run once more")
-    parser.add_argument("--minimise", action="store_true", help="pack the inputs of --work into the repository")
+    parser.add_argument("--keep", action="store_true", help="add inputs of --work to those of the repository")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="walcore-fuzz-") as folder:
         fuzzer = Fuzzer((options.work or Path(folder)).resolve(), compiler())
@@ -219,9 +220,9 @@ def main() -> None:
         try:
             if options.replay:
                 print(fuzzer.start(targets[0], str(options.replay.resolve())))
-            elif options.minimise:
+            elif options.keep:
                 for target in targets:
-                    fuzzer.minimise(target)
+                    fuzzer.choose(target)
             else:
                 tally = Tally(options.tally)
                 fuzz(fuzzer, targets, tally, int(options.total) or tally.total + 1, options.minutes * 60, options.share)

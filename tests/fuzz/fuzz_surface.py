@@ -120,7 +120,7 @@ def fill(directory: Path, data: bytes) -> None:
 
 
 def directory(data: bytes) -> None:
-    """A folder of anything at all: read in every mode, searched, recovered, opened, and gone on with."""
+    """A folder of anything at all: read in every mode, searched, recovered, repaired, opened, and gone on with."""
     with tempfile.TemporaryDirectory(prefix="walcore-fuzz-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = Path(folder) / "wal"
@@ -130,6 +130,9 @@ def directory(data: bytes) -> None:
         known = recovered(path)
         for id in list(known)[:2]:
             assert walcore.find(path, id) is not None, id
+        if len(data) % 2:
+            repaired(path)
+            before, complete = read_all(path)
         try:
             wal = walcore.open(path)
         except (WalError, OSError):
@@ -143,6 +146,18 @@ def directory(data: bytes) -> None:
         assert after[-1] == Record(lsn, 77, "I", "urn:new"), "what was promised is not there"
         if complete:
             assert after[:-1] == before, "what was sound has changed"
+
+
+def repaired(path: Path) -> None:
+    """After a repair the log is complete."""
+    try:
+        walcore.repair(path).apply()
+    except (WalError, OSError):
+        return
+    reader = walcore.read(path)
+    for _ in reader:
+        pass
+    assert reader.report.complete, reader.report.faults
 
 
 def read_all(path: Path) -> tuple[list[Record], bool]:
