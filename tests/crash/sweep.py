@@ -1,11 +1,11 @@
 """One story, again and again; each time another one of its system calls fails.
 
-    LD_PRELOAD=shim.so python sweep.py FOLDER STORY SEED CALL FAULT once|ever STRIDE
+    [LD_PRELOAD=shim.so] python sweep.py FOLDER STORY SEED CALL FAULT once|ever STRIDE
 
 STORY is a policy's name, for a whole life of a log (`life.py`), or that of a scene, at which everything that reads
 takes a look (`looks.py`).  Calls 1, 1 + STRIDE, .. of that kind fail, until the story ends without a fault; with a
 STRIDE of =17 it is call 17 alone, which replays one failure.  The last line printed is JSON: runs, faults met, logs
-that failed for good, and what was wrong.
+that failed for good, and what was wrong.  Without the shim calls fail by `walcore.testing`, and only lives are played.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import faults
 import life
 import looks
+import ondisk
 import player
 
 import walcore
@@ -43,10 +44,10 @@ class Sweep:
 
     def __init__(self, folder: Path, call: str, fault: str, *, ever: bool, stride: str) -> None:
         self.folder, self.call, self.ever = folder, call, ever
-        self.fault = getattr(faults, fault) if fault == "SHORT" else getattr(errno, fault)
+        self.fault = getattr(faults, fault) if fault in ("SHORT", "LIE") else getattr(errno, fault)
         self.alone = int(stride[1:]) if stride.startswith("=") else None
         self.stride = 1 if self.alone else int(stride)
-        self.shim = faults.Shim(folder / "run")
+        self.shim = faults.Shim(folder / "run") if "LD_PRELOAD" in os.environ else ondisk.OnDisk(folder)
         self.figures: Counter[str] = Counter()
         self.wrong: list[str] = []
 
