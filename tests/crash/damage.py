@@ -109,8 +109,9 @@ def judge(directory: Path, what: object, *, repaired: bool = True, exact: bool =
         return Judged(kinds, report.complete, plan, sorted(there), repaired=False)
     plan.apply()
     left = check_repaired(directory, what)
-    assert there <= set(left), f"{what}: repairing lost {there - set(left)}"
     named = {lsn for first, last in plan.lost for lsn in range(first, (last or len(RECORDS)) + 1)}
+    unsaid = there - set(left) - named
+    assert not unsaid, f"{what}: repairing lost {unsaid} without a word"
     assert not named & set(left), f"{what}: {named & set(left)} is called lost and is there"
     if plan.damaged:
         assert not exact or named | set(left) >= set(ROWS), (
