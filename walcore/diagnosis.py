@@ -9,82 +9,27 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from walcore._core.encode import header_frame
 from walcore.errors import StoreMismatchError, WalError
+from walcore.findings import Diagnosis, Gap, Place
 from walcore.format import MAX_INT32, PURGE_NAME
 from walcore.frames import HARMLESS, Fault, FaultKind
 from walcore.plan import cut_off, find_losses, foreign, known_size, known_sizes, list_all, missing, replaced, same_store
 from walcore.plan import vouches as is_vouched
 from walcore.salvage import Salvage, examine, header_bytes, only_in, told_by
 from walcore.spans import Spans
-from walcore.state import State, find_state
+from walcore.state import find_state
 
 if TYPE_CHECKING:
     from walcore.segments import Directory, Segment
-    from walcore.state import Loss
+    from walcore.state import State
 
 _NAME: Final = re.compile(r"wal-([0-9]{1,10})\.v1(\.gz)?")
 _MAX_GAP: Final = 10_000
 FOREIGN: Final = "it belongs to another store"
-
-
-@dataclass(slots=True)
-class Place:
-    """A segment of the log as it is to be: `sources` give its frames, the first one its name; `why` it has to be
-    written anew, "" if it stays as it is.
-    """
-
-    number: int
-    sources: list[Salvage]
-    why: str = ""
-    header: bytes | None = None
-
-    @property
-    def lsns(self) -> Spans:
-        """The LSNs of its records."""
-        found = Spans()
-        for source in self.sources:
-            found |= source.lsns
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A number without a segment, and the id that one without records is named after."""
-
-    number: int
-    first_id: int
-    created: int
-
-
-@dataclass(slots=True)
-class Diagnosis:
-    """What there is, in what order, and what is wrong with it.
-
-    `aside`: files that are no part of the log, and why.  `lost`: the LSNs that damage can have taken at most; of the
-    last range the end is None where nothing tells it.  `lost_ids`: the ids known to be among them.
-    """
-
-    store: str
-    state: State | None
-    first: int = 1
-    places: list[Place] = field(default_factory=list)
-    aside: list[tuple[Salvage, str]] = field(default_factory=list)
-    gaps: list[Gap] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
-    losses: tuple[Loss, ...] = ()
-    marker_damaged: bool = False
-    lost: list[tuple[int, int | None]] = field(default_factory=list)
-    lost_ids: set[int] = field(default_factory=set)
-
-    @property
-    def highest_lsn(self) -> int:
-        """The greatest LSN that was given out, as far as it can be known."""
-        files = [source for place in self.places for source in place.sources] + [one for one, _ in self.aside]
-        return max([self.state.last_lsn if self.state else 0, *(one.lsns.last for one in files)])
 
 
 def diagnose(directory: Directory, store_uuid: str | None) -> Diagnosis:

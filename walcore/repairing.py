@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from walcore.diagnosis import Diagnosis, Gap, Place, diagnose
+from walcore.diagnosis import diagnose
 from walcore.errors import WalError
 from walcore.files import advised, inherit, told
 from walcore.format import PURGE_NAME, TEMPORARY_SUFFIX
@@ -26,6 +26,8 @@ from walcore.system import calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from walcore.findings import Diagnosis, Gap, Place
 
 _SHOWN: Final = 20
 

@@ -144,6 +144,33 @@ def test_rdf4j_reads_on_after_a_torn_tail_that_walcore_opened(harness: Harness, 
     assert lsn >= 120
 
 
+@pytest.mark.parametrize(
+    "harm", ["flip in the middle", "first header", "a sealed one cut", "one missing", "first gone"]
+)
+def test_rdf4j_reads_all_that_a_repair_left(harness: Harness, tmp_path: Path, harm: str) -> None:
+    ops = operations(tmp_path / "ops.jsonl", seed=21)
+    wal = tmp_path / "wal"
+    replay.replay(ops, wal, max_segment_bytes=4096, store_uuid=STORE)
+    segments = sorted(wal.glob("wal-*"), key=lambda path: int(path.name[4:].split(".")[0]))
+    before = read(wal)
+    victim = segments[0] if harm.startswith("first") else segments[1]
+    data = bytearray(victim.read_bytes())
+    if harm in ("one missing", "first gone"):
+        victim.unlink()
+    elif harm == "a sealed one cut":
+        victim.write_bytes(data[: len(data) // 2])
+    else:
+        data[30 if harm == "first header" else len(data) // 2] ^= 4
+        victim.write_bytes(data)
+    plan = walcore.repair(wal)
+    assert plan.damaged
+    plan.apply()
+    left = read(wal)
+    assert dump(harness, wal) == left
+    lost = {lsn for first, last in plan.lost for lsn in range(first, (last or first) + 1)}
+    assert [row[0] for row in left] == [row[0] for row in before if row[0] not in lost]
+
+
 @pytest.fixture
 def java_holds(command: list[str], tmp_path: Path) -> Iterator[Path]:
     """A directory that RDF4J has open: its harness opens the log, and then waits for operations at a pipe."""
