@@ -197,6 +197,8 @@ def run_tests(tree: Path, tests: list[str], log: Path, limit: float) -> str:
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
+            if os.waitstatus_to_exitcode(status) == 4 and "not found: " in log.read_text(errors="replace"):
+                sys.exit(f"the tests to be run have changed: {log}")
             return "survived" if status == 0 else "killed"
         if time.monotonic() > end:
             os.killpg(child, signal.SIGKILL)
