@@ -127,10 +127,11 @@ class Life:
         for step in self.steps:
             try:
                 step()
-            except SystemError:  # a function of the core that failed and didn't say why
-                raise
-            except Exception:  # the interpreter itself makes a TypeError or RuntimeError of some
+            except Exception as error:  # the interpreter's own calls make errors of any kind of it
                 self.refused += 1
+                where = traceback.extract_tb(error.__traceback__)[-1].filename
+                if isinstance(error, SystemError) and "_core" in where:  # it failed and didn't say why
+                    raise
 
     def go_on(self) -> None:
         """With memory again the log works, or says that it failed or is closed."""
