@@ -14,6 +14,7 @@ import errno
 import faulthandler
 import json
 import os
+import re
 import shutil
 import sys
 import traceback
@@ -164,7 +165,7 @@ def descriptors() -> int:
 
 def judge(sweep: Sweep, found: object, expected: object) -> str | None:
     """What is wrong with a look that met a fault."""
-    if repr(found) == repr(expected):
+    if told(sweep, found) == told(sweep, expected):
         return None
     if isinstance(found, OSError):
         return life.wrong_with(found, sweep.folder)
@@ -176,6 +177,11 @@ def judge(sweep: Sweep, found: object, expected: object) -> str | None:
         if sweep.shim.met[1].endswith(LOCK_NAME):  # who may not look at it can't tell a writer's frame from a torn one
             return None if "torn_tail" in repr(found) else f"no torn tail: {found!r}"
     return f"without a word {found!r}, and without a fault {expected!r}"
+
+
+def told(sweep: Sweep, found: object) -> str:
+    """What was found, in words; where in a damaged gzip file its end fails depends on how far one reading went."""
+    return re.sub(r"(offset\W+)\d+", r"\1", repr(found)) if sweep.fault == faults.SHORT else repr(found)
 
 
 def open_all(sweep: Sweep, start: Path) -> None:
