@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 
@@ -89,11 +90,15 @@ Step = Change | Sync | Note
 
 @dataclass(slots=True)
 class Pending:
-    """What of one file or folder is on disk, and the changes that no sync covered yet, oldest first."""
+    """What of one file or folder is on disk, and the changes that no sync covered yet, oldest first.
+
+    `lost` are those that a sync failed for: at which step, and their own.
+    """
 
     content: bytearray
     entries: dict[str, Node]
     changes: list[tuple[int, Change]] = field(default_factory=list)
+    lost: list[tuple[int, int, Change]] = field(default_factory=list)
 
     @property
     def data(self) -> list[Write | Resize]:
@@ -131,11 +136,16 @@ class Past:
             self.of(step.node).changes.append((self.taken, step))
         self.taken += 1
 
-    @staticmethod
-    def _sync(pending: Pending, sync: Sync) -> None:
-        covered = [change for index, change in pending.changes if index < sync.upto]
+    def _sync(self, pending: Pending, sync: Sync) -> None:
+        covered = [(index, change) for index, change in pending.changes if index < sync.upto]
         pending.changes = [(index, change) for index, change in pending.changes if index >= sync.upto]
-        for change in covered if sync.kept else ():
+        if not sync.kept:
+            pending.lost += [(self.taken, index, change) for index, change in covered]
+            return
+        # What another sync failed for while this one was under way: this one had it, too.
+        saved = [(index, change) for at, index, change in pending.lost if index < sync.upto <= at]
+        pending.lost = [lost for lost in pending.lost if not lost[1] < sync.upto <= lost[0]]
+        for _, change in sorted(covered + saved, key=itemgetter(0)):
             if isinstance(change, Names):
                 rename(pending.entries, change)
             else:
