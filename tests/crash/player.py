@@ -1,21 +1,25 @@
 """A program to be killed: it plays steps on a log and tells, on descriptor 1, what it was promised.
 
-    python player.py DIRECTORY POLICY FIRST_ID STEP...
+    python player.py DIRECTORY POLICY FIRST_ID STEP... [, DIRECTORY POLICY FIRST_ID STEP...]...
 
 Lines, each one write: `SUB {record}` before a record is logged, `ACK lsn id` once it is promised to be on disk,
 `PURGE lsn` before a purge of all up to `lsn` is asked for, `PURGED lsn` when it is done.  A record follows from its id
 alone, see `fields`.  Steps are words, with a number behind a colon where it means anything: append:5 many:50 promise
 threads:4 rotate seal purge flush large:1 close open sync crash.  `crash` ends the process without any farewell; the
-steps behind it are another process's.
+steps behind it are another process's.  The log is open from the first step on.
+
+The same steps leave the same bytes on disk, whenever they are played: clock and store are always the same ones.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -28,9 +32,12 @@ KINDS = "IBLN"
 IDS_OF_A_PROCESS = 100_000
 LARGE_EVERY, LARGE_LENGTH = 1000, 9000
 """The record of each thousandth id is one that neither a half nor a segment holds."""
+STORE = "11111111-2222-3333-4444-555555555555"
+NOON = 1_700_000_000.0
 SETTINGS: dict[str, Any] = {"max_segment_bytes": 2500, "batch_buffer_bytes": 6000, "sync_interval": 0.02}
 
 
+@functools.lru_cache(maxsize=4096)
 def fields(id: int) -> tuple[int, str, str, str, str, int]:
     """The record of an id, in `log_mint`'s order; lengths differ, and so does what has to be escaped."""
     kind = KINDS[id % 4]
@@ -56,7 +63,10 @@ class Player:
         self.directory, self.policy, self.next_id = directory, policy, next_id
         self.waiting: list[tuple[int, int]] = []
         self.mutex = threading.Lock()
-        self.wal = walcore.open(directory, sync_policy=policy, **SETTINGS)
+        self.wal = self.opened()
+
+    def opened(self) -> walcore.Wal:
+        return walcore.open(self.directory, sync_policy=self.policy, store_uuid=STORE, **SETTINGS)
 
     def take_id(self) -> int:
         with self.mutex:
@@ -130,7 +140,8 @@ class Player:
         self.wal.flush()
 
     def sync(self, _: int) -> None:
-        while self.wal.durable_lsn < self.wal.last_lsn:
+        """Until the interval has synced what was logged; the other policies have none."""
+        while self.policy == "INTERVAL" and self.wal.durable_lsn < self.wal.last_lsn:
             time.sleep(0.002)
         self.promise(0)
 
@@ -141,7 +152,8 @@ class Player:
         self.waiting = []
 
     def open(self, _: int) -> None:
-        self.wal = walcore.open(self.directory, sync_policy=self.policy, **SETTINGS)
+        if self.wal.is_closed:
+            self.wal = self.opened()
 
 
 def play(directory: str, policy: str, first_id: int, steps: list[str]) -> None:
@@ -154,23 +166,42 @@ def play(directory: str, policy: str, first_id: int, steps: list[str]) -> None:
     player.seal(0)
 
 
-def main(directory: str, policy: str, first_id: int, steps: list[str]) -> None:
+def in_a_child(work: Callable[[], None], ends: int) -> None:
+    """Do that in a process of its own; if that ends otherwise than so, this one ends too."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != ends:
+        sys.exit(1)
+
+
+def play_and_die(directory: str, policy: str, first_id: int, steps: list[str]) -> None:
+    play(directory, policy, first_id, steps)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def tell(directory: str, policy: str, first_id: str, *steps: str) -> None:
     """Play the steps up to each `crash` in a process of its own, which ends without a farewell."""
-    for _, part in itertools.groupby(steps, "crash".__eq__):
-        mine = [step for step in part if step != "crash"]
-        child = os.fork()
-        if child == 0:
-            try:
-                play(directory, policy, first_id, mine)
-            except BaseException:
-                traceback.print_exc()
-                os._exit(1)
-            os.kill(os.getpid(), signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
-            sys.exit(1)
-        first_id += IDS_OF_A_PROCESS
+    parts = [list(part) for crashed, part in itertools.groupby(steps, "crash".__eq__) if not crashed]
+    for number, part in enumerate(parts):
+        first = int(first_id) + number * IDS_OF_A_PROCESS
+        in_a_child(functools.partial(play_and_die, directory, policy, first, part), ends=-signal.SIGKILL)
+
+
+def main(*arguments: str) -> None:
+    """Each story is told by a child of this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        play(folder, "COMMIT", 1, ["append:1", "rotate", "close"])  # what is imported when first needed is now
+    for comma, story in itertools.groupby(arguments, ",".__eq__):
+        if not comma:
+            in_a_child(functools.partial(tell, *story), ends=0)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:])
+    time.time = lambda: NOON
+    main(*sys.argv[1:])
