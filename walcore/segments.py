@@ -128,6 +128,7 @@ class Directory:
         """
         self.path = path
         self.fd = -1
+        self._sync_errno = 0
         self.file_mode = file_mode
         self._line_lock = threading.Lock()
         name = str(path) if within is None else path.name
@@ -159,9 +160,19 @@ class Directory:
             calls.close(fd)
 
     def sync(self) -> None:
-        """Bring the names in the directory to the disk."""
+        """Bring the names in the directory to the disk.
+
+        A failure stays: the system reports it once, to whoever syncs first, and would call the next sync a success,
+        though names that another thread is about to rely on may be lost.
+        """
         with told("fsync", self.path):
-            sync_folder(self.fd)
+            if self._sync_errno:
+                raise OSError(self._sync_errno, os.strerror(self._sync_errno))
+            try:
+                sync_folder(self.fd)
+            except OSError as exc:
+                self._sync_errno = exc.errno or errno.EIO
+                raise
 
     def sync_parent(self) -> None:
         """Bring the directory's own name to the disk.

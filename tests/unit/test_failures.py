@@ -17,6 +17,7 @@ import pytest
 
 import walcore
 from walcore import segments
+from walcore.system import calls
 
 LIMIT = resource.RLIMIT_FSIZE
 
@@ -255,6 +256,31 @@ def test_a_purge_in_doubt_hangs_nobody(tmp_path: Path, monkeypatch: pytest.Monke
         wal.close()
     with walcore.open(tmp_path / "wal") as wal:
         assert wal.log_mint(2, "I", "y") == 2
+
+
+def test_a_failed_sync_of_the_folder_counts_for_all_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system tells one of them only: here the sealer, who would go on."""
+    sync, failed = calls.fsync, threading.Event()
+
+    def fail_once(fd: int) -> None:
+        if threading.current_thread().name == "walcore-sealer" and not failed.is_set():
+            failed.set()
+            raise OSError(errno.EIO, "lost")
+        sync(fd)
+
+    monkeypatch.setattr(calls, "fsync", fail_once)
+    wal = walcore.open(tmp_path / "wal")
+    wal.log_mint(1, "I", "x")
+    wal.rotate()
+    assert failed.wait(10)
+    lsn = wal.log_mint(2, "I", "y")
+    with pytest.raises(walcore.WalFailedError, match="fsync of .*wal failed") as caught:
+        wal.commit(lsn)
+    assert caught.value.durable_lsn == 1
+    with pytest.raises(walcore.WalFailedError):
+        wal.close()
+    with walcore.open(tmp_path / "wal") as wal:
+        wal.commit(wal.log_mint(3, "I", "z"))
 
 
 def test_a_failed_seal_fails_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import click
 from walcore.cli import DAMAGE, OK
 from walcore.cli.damage import around, fault_row
 from walcore.cli.options import KIND_NAMES, as_json, by_kind, log_directory
-from walcore.cli.output import console, count, new_table, progress, rate, size, write_json
+from walcore.cli.output import console, count, new_table, progress, rate, size, talk, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,3 +101,5 @@ def _show(facts: dict[str, Any], kinds: Counter[str], report: Report) -> None:
     screen.print(faults)
     if report.faults_left_out:
         screen.print(f"and {count(report.faults_left_out, 'fault')} more")
+    if not report.complete:
+        talk(f"walcore repair {facts['directory']} tells what can be saved, and changes nothing")
