@@ -274,7 +274,7 @@ def test_a_failed_sync_of_the_folder_counts_for_all_threads(tmp_path: Path, monk
     wal.rotate()
     assert failed.wait(10)
     lsn = wal.log_mint(2, "I", "y")
-    with pytest.raises(walcore.WalFailedError, match="fsync of .*wal failed") as caught:
+    with pytest.raises(walcore.WalFailedError, match=r"fsync of .*wal failed") as caught:
         wal.commit(lsn)
     assert caught.value.durable_lsn == 1
     with pytest.raises(walcore.WalFailedError):

@@ -197,11 +197,11 @@ def test_a_failed_creation_leaves_nothing_and_tells_call_and_path(
 
 
 def test_a_failed_sync_of_the_folder_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Directory(tmp_path) as directory:
-        with folders.failing(monkeypatch, 1, lambda: OSError(errno.EIO, "lost"), for_ever=False):
-            for _ in range(2):
-                with pytest.raises(OSError, match=rf"Errno {errno.EIO}"):
-                    directory.sync()
+    lost = lambda: OSError(errno.EIO, "lost")  # noqa: E731
+    with Directory(tmp_path) as directory, folders.failing(monkeypatch, 1, lost, for_ever=False):
+        for _ in range(2):
+            with pytest.raises(OSError, match=rf"Errno {errno.EIO}"):
+                directory.sync()
     with Directory(tmp_path) as directory:
         directory.sync()
 
