@@ -44,7 +44,6 @@ class Shim:
         self._library.shim_watch.argtypes = [ctypes.c_char_p]
         self._library.shim_watch(os.fsencode(watched.resolve()))
         self.fault = 0
-        self._library.shim_jump.argtypes = [ctypes.c_long]
         self._library.shim_arm.argtypes = [ctypes.c_uint, ctypes.c_long, ctypes.c_long, ctypes.c_int, ctypes.c_long]
         for name in ("shim_call", "shim_path"):
             getattr(self._library, name).restype = ctypes.c_char_p
@@ -56,10 +55,6 @@ class Shim:
         self.fault = fault
         mask = sum(KINDS[kind] for kind in kinds)
         self._library.shim_arm(mask, nth, nth + times - 1, fault, int(seconds * 1e9))
-
-    def jump(self, seconds: int) -> None:
-        """Put the wall clock forward, or back."""
-        self._library.shim_jump(seconds)
 
     def disarm(self) -> None:
         self._library.shim_arm(0, 0, 0, 0, 0)

@@ -272,16 +272,3 @@ int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags
 int unlinkat(int dir, const char *path, int flags) ON_NAME(UNLINK, unlinkat, "unlink", dir, path, dir, path, flags)
 int renameat(int from_dir, const char *from, int to_dir, const char *to)
     ON_NAME(RENAME, renameat, "rename", to_dir, to, from_dir, from, to_dir, to)
-
-static long jumped;
-
-/* From now on the wall clock, and no other, is so many seconds off. */
-void shim_jump(long seconds) { jumped = seconds; }
-
-int clock_gettime(clockid_t clock, struct timespec *now)
-{
-    int result = REAL(clock_gettime)(clock, now);
-    if (result == 0 && clock == CLOCK_REALTIME)
-        now->tv_sec += jumped;
-    return result;
-}
