@@ -41,7 +41,7 @@ def rises(tmp_path: Path, folder: Path, *operations: str) -> dict[str, int]:
     tests = Path(hostile.__file__).parent
     path = os.pathsep.join([str(tests), str(Path(walcore.__file__).parents[1])])
     done = subprocess.run(
-        [sys.executable, "-P", tests / "memory.py", folder, warm, *operations],
+        [sys.executable, "-P", tests / "peaks.py", folder, warm, *operations],
         env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

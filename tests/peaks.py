@@ -1,6 +1,6 @@
 """A process that does things with a folder and prints, for each, how far its memory rose above what it was before.
 
-    python memory.py FOLDER WARM OPERATION...
+    python peaks.py FOLDER WARM OPERATION...
 
 WARM is a sound log, with which everything is done once before: what modules and buffers take isn't what is measured.
 An operation is a name of `surroundings.OPERATIONS`, or "load FILE", which loads into a new log.
