@@ -121,14 +121,15 @@ with walcore.open(sys.argv[1] + 'a', sync_policy='ALWAYS') as wal:
 
 
 def test_03_one_client_commits_as_fast_as_the_disk_syncs(tmp_path: Path) -> None:
+    waited = []
     with walcore.open(tmp_path / "wal") as wal:
-        began = time.monotonic()
         for id in range(60):
+            began = time.monotonic() - wal.stats().sync_seconds
             wal.commit(wal.log_mint(id, "I", "x"))
-        stats = wal.stats()
-        # The original sleeps 0.1 s between two looks.
-        assert time.monotonic() - began - stats.sync_seconds < 60 * 0.05
-        assert stats.syncs == 60
+            waited.append(time.monotonic() - wal.stats().sync_seconds - began)
+        assert wal.stats().syncs == 60
+    # Beside the sync; the original sleeps 0.1 s between two looks.  A busy machine delays some, and never half of them.
+    assert sorted(waited)[30] < 0.05
 
 
 def test_04_a_torn_tail_hides_nothing_and_no_lsn_is_used_again(tmp_path: Path) -> None:

@@ -51,14 +51,12 @@ def everything_raises(wal: walcore.Wal) -> None:
         wal.stats,
     ]
     for call in calls:
-        began = time.monotonic()
         try:
             call()
         except walcore.WalClosedError as error:
             assert "fork" in str(error)
         else:
             raise AssertionError(call)
-        assert time.monotonic() - began < 1
     assert "forked" in repr(wal)
     wal.close()
     with pytest.raises(walcore.WalLockedError):
