@@ -110,7 +110,7 @@ def test_02_interval_syncs_and_always_waits(shim: Path, tmp_path: Path) -> None:
 with walcore.open(sys.argv[1] + 'i', sync_policy='INTERVAL', sync_interval=0.02) as wal:
     shim.arm('fdatasync')
     wal.log_mint(1, 'I', 'x')
-    time.sleep(0.3)
+    while wal.durable_lsn < 1: time.sleep(0.01)
     print(wal.durable_lsn)
 with walcore.open(sys.argv[1] + 'a', sync_policy='ALWAYS') as wal:
     for id in range(5):
