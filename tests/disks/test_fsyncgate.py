@@ -22,24 +22,17 @@ RECORD = "x" * 3000
 
 
 class Counting:
-    """The core's own calls, which are noted."""
+    """The core's own calls, whose syncs are noted."""
+
+    pwrite, ftruncate, fstat = os.pwrite, os.ftruncate, os.fstat
 
     def __init__(self) -> None:
         self.syncs: list[bool] = []
-
-    def pwrite(self, fd: int, data: bytes, offset: int, /) -> int:
-        return os.pwrite(fd, data, offset)
 
     def fdatasync(self, fd: int, /) -> None:
         self.syncs.append(False)
         os.fdatasync(fd)
         self.syncs[-1] = True
-
-    def ftruncate(self, fd: int, size: int, /) -> None:
-        os.ftruncate(fd, size)
-
-    def fstat(self, fd: int, /) -> os.stat_result:
-        return os.fstat(fd)
 
 
 def until_a_sync_fails(wal: walcore.Wal, step: int) -> tuple[int, walcore.WalFailedError]:

@@ -28,9 +28,10 @@ JUMPS = ((DAY, False), (-DAY, False), (0, True))
 class HeldUp:
     """A disk that syncs when it may."""
 
+    pwrite, ftruncate, fstat = os.pwrite, os.ftruncate, os.fstat
+
     def __init__(self) -> None:
         self.may = threading.Event()
-        self.pwrite, self.ftruncate, self.fstat = os.pwrite, os.ftruncate, os.fstat
 
     def fdatasync(self, fd: int) -> None:
         self.may.wait()

@@ -29,9 +29,10 @@ MOST_CALLS = 12_000
 class SlowDisk:
     """System calls that take their time, by chance, and write less than they were asked to."""
 
+    ftruncate, fstat = os.ftruncate, os.fstat
+
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
-        self.ftruncate, self.fstat = os.ftruncate, os.fstat
 
     def pwrite(self, fd: int, data: bytes, offset: int) -> int:
         size = len(data) if self._chance.random() < 0.8 else self._chance.randrange(1, len(data) + 1)

@@ -23,6 +23,7 @@ class Disk:
     failing = 0
     gate: threading.Event | None = None
     """Writes wait for it, and then fail."""
+    ftruncate, fstat = os.ftruncate, os.fstat
 
     def pwrite(self, fd: int, data: bytes, offset: int, /) -> int:
         if self.gate:
@@ -36,12 +37,6 @@ class Disk:
         if self.failing:
             raise OSError(self.failing, "broken")
         os.fdatasync(fd)
-
-    def ftruncate(self, fd: int, size: int, /) -> None:
-        os.ftruncate(fd, size)
-
-    def fstat(self, fd: int, /) -> os.stat_result:
-        return os.fstat(fd)
 
 
 @pytest.fixture
