@@ -5,7 +5,7 @@
 `control.toml` and `core.toml` list the bugs: `old`, which stands in `file` just once, becomes `new` (`more`: and so
 on); `tests` are those that should see it, and if they don't, the whole suite is asked.  `build` names the compiled
 modules that the change is in, where that isn't the file's own.  With `original` the bug makes walcore behave as the
-original does in the fault of that number in docs/compatibility.md: each of them has a test that is then red.
+original does in the fault of that number in tests/crash/test_original_faults.py, whose test is then red.
 First all those tests must be green without a bug.  A hang is ended by pytest's watchdog and is red.
 """
 

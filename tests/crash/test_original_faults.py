@@ -1,6 +1,6 @@
-"""What is wrong with the original, and isn't here: one test for each fault that can be seen from outside.
+"""What is wrong with the original, and isn't here: a test or more for each of its twelve faults, by number.
 
-`docs/compatibility.md` and `docs/format.md` tell what the original does; the numbers follow the list of its faults.
+`docs/compatibility.md` and `docs/format.md` tell what else the original does.
 """
 
 from __future__ import annotations
