@@ -159,7 +159,12 @@ class Tail:
 
     def close(self, last_lsn: int, *, clean: bool) -> None:
         """Close the file being written; if `clean`, leave word that all up to `last_lsn` is on disk."""
-        size = self._size() if clean else 0
+        size = 0
+        try:
+            size = self._size() if clean else 0
+        except OSError as exc:
+            self._no_state(exc)
+            clean = False
         current, self.current = self.current, None
         if current:
             calls.close(current.fd) if not clean else self._settle(current, last_lsn, size)
@@ -208,9 +213,12 @@ class Tail:
         try:
             write_state(self.directory, state)
         except OSError as exc:
-            log.warning("%s: the state file was not written, the next opening will scan: %s", self.directory.path, exc)
+            self._no_state(exc)
         else:
             self._state = state
+
+    def _no_state(self, exc: OSError) -> None:
+        log.warning("%s: the state file was not written, the next opening will scan: %s", self.directory.path, exc)
 
 
 class LiveLog:

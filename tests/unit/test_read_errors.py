@@ -114,3 +114,16 @@ def test_whichever_look_at_a_file_fails_while_segments_change_no_number_is_given
         monkeypatch.undo()
         wal.commit()
     assert [record.lsn for record in walcore.read(tmp_path / "wal", mode="STRICT")] == list(range(1, 7))
+
+
+def test_a_log_closes_although_its_file_cannot_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it is on disk; what can't be said of it saves the next opening some work, no more."""
+    wal = walcore.open(tmp_path / "wal")
+    wal.commit(wal.log_mint(1, "I", "x"))
+    failing(monkeypatch, "fstat", errno.EIO, lambda *_: True, times=1 << 40)
+    wal.close()
+    assert wal.is_closed
+    monkeypatch.undo()
+    with walcore.open(tmp_path / "wal") as wal:
+        assert wal.opening.scanned
+    assert [record.lsn for record in walcore.read(tmp_path / "wal", mode="STRICT")] == [1]
