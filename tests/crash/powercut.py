@@ -13,6 +13,7 @@ import argparse
 import gc
 import itertools
 import json
+import os
 import shutil
 import signal
 import sys
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parent))
+import scratch
 import stories
 import traces
 import witness
@@ -31,8 +33,6 @@ from traces import Recording, State, Story
 
 BATCH: Final = 240
 """Short stories traced at one go: starting a trace takes as long as a dozen of them."""
-MEMORY: Final = Path("/dev/shm")
-"""A disk would spend its time on syncs that stand for nothing here."""
 PATIENCE: Final = 60
 """Seconds after which a state that is still being looked at hangs."""
 RECOVERIES: Final = (
@@ -240,8 +240,10 @@ def main() -> int:
     if asked.replay:
         print(wrong := replay(asked.replay))
         return wrong is not None
+    if "WALCORE_SHARED" not in os.environ:
+        parser.error("WALCORE_SHARED is not set: the tool that records system calls lies in the folder that it names")
     gc.freeze()
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+    with tempfile.TemporaryDirectory(prefix="walcore-", dir=scratch.memory()) as folder:
         file = asked.state_file or Path(tempfile.mkdtemp()) / "powercut"
         hunt = Hunt(Path(folder), file.with_suffix(".failures"))
         run(hunt, file, asked.states, asked.minutes)

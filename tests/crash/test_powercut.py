@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import tempfile
 from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
 import powercut
 import pytest
+import scratch
 import stories
 import traces
 from traces import Story
@@ -34,8 +36,9 @@ def hunt(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[pow
         pytest.skip("strace, which records the system calls, is not installed")
     # Repairs are warned of by the thousand, and each warning would be kept for the report.
     logging.getLogger("walcore").setLevel(logging.CRITICAL)
-    hunt = powercut.Hunt(tmp_path_factory.mktemp("powercut"), tmp_path_factory.mktemp("failed"))
-    yield hunt
+    with tempfile.TemporaryDirectory(prefix="walcore-", dir=scratch.memory()) as folder:
+        hunt = powercut.Hunt(Path(folder), tmp_path_factory.mktemp("failed"))
+        yield hunt
     logging.getLogger("walcore").setLevel(logging.NOTSET)
     print(f"power cuts: {json.dumps(hunt.figures)}")
 
