@@ -58,14 +58,16 @@ def against_the_independent(directory: Path) -> str | None:
 def against_the_original(directory: Path, theirs: list[Row], end: str) -> tuple[bool, str | None]:
     """How walcore and RDF4J differ on what that one read, and how its reading ended.
 
-    The first says whether they had to agree to the record: not where a difference is on the list.  Even there walcore
-    finds all that RDF4J does.
+    The first says whether they had to agree to the record: not where a difference is on the list.  Even there, but for
+    a gzip header that zlib refuses, walcore finds all that RDF4J does.
     """
     stopped, kinds = by_walcore(directory, "STOP")
     all_of_it, more_kinds = by_walcore(directory, "SEGMENT")
     seen = witness.independent().read_dir(str(directory))
     if purging(directory):
         return False, None if set(theirs) >= set(all_of_it) else "during a purge walcore reads more than RDF4J"
+    if any("unknown header flags" in why for _, _, why in seen.tears):
+        return False, None  # flags of a gzip header that mean nothing yet: zlib refuses them, Java doesn't look
     if missed := sorted(set(theirs) - set(all_of_it)):
         return False, f"RDF4J reads {missed[:3]}, which walcore doesn't"
     if end != "read":
