@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from walcore._core.encode import header_frame
 from walcore.errors import StoreMismatchError, WalError
 from walcore.findings import Diagnosis, Gap, Place
-from walcore.format import MAX_INT32, PURGE_NAME
+from walcore.format import MAX_INT32, MAX_LSN, PURGE_NAME
 from walcore.frames import HARMLESS, Fault, FaultKind
 from walcore.plan import cut_off, find_losses, foreign, known_size, known_sizes, list_all, missing, replaced, same_store
 from walcore.plan import vouches as is_vouched
@@ -288,15 +288,16 @@ class _Work:
         if blind and not found.gaps:  # it can have been anything behind the last
             self.intervals.append((kept.last, self._tail(last)))
         starts = [before + 1 for before, after in self.intervals if after is None]
-        ends = [(before + 1, after - 1) for before, after in self.intervals if after]
+        tail = max(starts, default=MAX_LSN + 1)
+        ends = [(before + 1, (after or tail) - 1) for before, after in self.intervals]
         lost = Spans(sorted((first, last) for first, last in ends if first <= last))
         for one, why in found.aside:
             gone = {} if why == FOREIGN else only_in(one, self._sources())
             aside |= Spans((lsn, lsn) for lsn in sorted(gone))
             found.lost_ids.update(gone.values())
-        found.lost = [(first, end) for first, end in (lost - kept) | aside if not starts or end < max(starts)]
+        found.lost = [(first, min(end, tail - 1)) for first, end in (lost - kept) | aside if first < tail]
         if starts:
-            found.lost.append((max(starts), None))
+            found.lost.append((tail, None))
 
 
 def _end(one: Salvage) -> int:
