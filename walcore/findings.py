@@ -66,4 +66,4 @@ class Diagnosis:
     def highest_lsn(self) -> int:
         """The greatest LSN that was given out, as far as it can be known."""
         files = [source for place in self.places for source in place.sources] + [one for one, _ in self.aside]
-        return max([self.state.last_lsn if self.state else 0, *(one.lsns.last for one in files)])
+        return max([self.state.last_lsn if self.state else 0, *(one.highest_lsn for one in files)])

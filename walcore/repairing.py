@@ -196,7 +196,7 @@ class _Repair:
         return tuple(dict.fromkeys(self.copies + [one.copy for one in opening.cut + opening.quarantined if one.copy]))
 
     def _keep(self, one: Salvage) -> None:
-        self.copies.append(self.directory.quarantine(one.name, 0, one.segment.size, one.lsns.last))
+        self.copies.append(self.directory.quarantine(one.name, 0, one.segment.size, one.highest_lsn))
 
     def _set_aside(self, one: Salvage) -> None:
         self._keep(one)

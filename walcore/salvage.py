@@ -37,9 +37,9 @@ class Salvage:
     """What a file named like a segment holds.
 
     `segment` has `sealed` and `header` as the content has them; `new_header`: its gzip header had to be replaced for
-    that.  `runs` are the bytes, from and to, of the plain content that are whole sound frames; `lsns`, `first_id` and
-    `highest_id` are of the records in them, 0 without any.  Of a tear nothing behind it counts.  `ids` are those that
-    header and summary tell of and no record has.
+    that.  `runs` are the bytes, from and to, of the plain content that are whole sound frames; `lsns` and `first_id`
+    are of the records in them, 0 without any.  Behind a tear nothing counts, but `highest_id` and `highest_lsn` are of
+    all whole frames, also there.  `ids` are those that header and summary tell of and no record has.
     """
 
     folder: Directory
@@ -49,6 +49,7 @@ class Salvage:
     lsns: Spans
     first_id: int
     highest_id: int
+    highest_lsn: int
     ids: tuple[int, ...]
     faults: tuple[Fault, ...]
     tear: bool
@@ -97,6 +98,7 @@ def examine(folder: Directory, segment: Segment, vouched: int) -> Salvage:
         found.lsns,
         found.first_id or 0,
         frames.highest_id,
+        frames.max_lsn,
         found.missing_ids(),
         tuple(found.faults),
         found.tear,
@@ -146,21 +148,27 @@ class _Finds:
         self.has_first = False
 
     def read_all(self) -> None:
-        frames, going = self.frames, True
-        while going:
+        frames, counts = self.frames, True
+        while True:
             start = frames.offset
             for batch in filter(None, frames.batches()):
-                self._take(batch)
-            fault = frames.fault
-            end = frames.offset if fault is None else fault.offset
-            if end > start:
-                self.runs.append((start, end))
-            if fault is not None:
-                self.tear = self.tear or (not self.faults and frames.tear)
-                if len(self.faults) < MAX_FAULTS:
-                    self.faults.append(fault)
+                if counts:
+                    self._take(batch)
+            if counts:
+                self._note(start, frames.fault)
             # Behind a tear is what a crash left half done; without a header nobody knows yet where it belongs.
-            going = fault is not None and not (self.tear and self.header) and frames.resume()
+            counts = counts and not (self.tear and self.header)
+            if frames.fault is None or not frames.resume():
+                return
+
+    def _note(self, start: int, fault: Fault | None) -> None:
+        end = self.frames.offset if fault is None else fault.offset
+        if end > start:
+            self.runs.append((start, end))
+        if fault is not None:
+            self.tear = self.tear or (not self.faults and self.frames.tear)
+            if len(self.faults) < MAX_FAULTS:
+                self.faults.append(fault)
 
     def _take(self, batch: list[Record]) -> None:
         if self.first_id is None:
