@@ -96,7 +96,7 @@ class WalConfig:
     ) -> None:
         values = {
             "directory": _directory(directory),
-            "store_uuid": _store_uuid(store_uuid),
+            "store_uuid": checked_store_uuid(store_uuid),
             "sync_policy": _policy(sync_policy),
             "sync_interval": _seconds("sync_interval", sync_interval, positive=True),
             "max_segment_bytes": _bytes("max_segment_bytes", max_segment_bytes, MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES),
@@ -124,7 +124,8 @@ def _directory(value: Any) -> Path:
     return Path(path)
 
 
-def _store_uuid(value: Any) -> str | None:
+def checked_store_uuid(value: Any) -> str | None:
+    """The uuid in the form that headers have.  Raises WalConfigError (no uuid), TypeError (no str or uuid.UUID)."""
     if value is None or isinstance(value, uuid.UUID):
         return None if value is None else str(value)
     if not isinstance(value, str):

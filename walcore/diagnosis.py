@@ -21,7 +21,7 @@ from walcore.plan import cut_off, find_losses, foreign, known_size, known_sizes,
 from walcore.plan import vouches as is_vouched
 from walcore.salvage import Salvage, examine, header_bytes, only_in, told_by
 from walcore.spans import Spans
-from walcore.state import find_state
+from walcore.state import read_state
 
 if TYPE_CHECKING:
     from walcore.segments import Directory, Segment
@@ -43,7 +43,7 @@ def diagnose(directory: Directory, store_uuid: str | None) -> Diagnosis:
     if directory.read_marker() is not None:
         msg = f"a purge of {directory.path} was begun: open the log once, which finishes it, before it is repaired"
         raise WalError(msg)
-    state, segments = find_state(directory), list_all(directory)
+    state, segments = read_state(directory), list_all(directory)
     for segment in segments:
         if segment.irregular:
             msg = f"{segment.path} is {segment.problem}: move it away by hand, then repair the log"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from walcore.config import checked_store_uuid
 from walcore.diagnosis import diagnose
 from walcore.errors import WalError
 from walcore.files import advised, inherit, told
@@ -25,6 +26,7 @@ from walcore.state import State, write_state
 from walcore.system import calls
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import Iterator
 
     from walcore.findings import Diagnosis, Gap, Place
@@ -110,7 +112,7 @@ class RepairPlan:
         return f"lost, at most: {', '.join(ranges) or 'no LSN'}; ids among them: {ids}{more}"
 
 
-def repair(directory: str | os.PathLike[str], *, store_uuid: str | None = None) -> RepairPlan:
+def repair(directory: str | os.PathLike[str], *, store_uuid: str | uuid.UUID | None = None) -> RepairPlan:
     """Read all of a log and plan how to repair it; nothing is changed until the plan's `apply` is called.
 
     Args:
@@ -118,16 +120,17 @@ def repair(directory: str | os.PathLike[str], *, store_uuid: str | None = None) 
         store_uuid: whose log it is, where no state file and no header, or several, tell.
 
     Raises:
+        WalConfigError: `store_uuid` is no uuid.
         FileNotFoundError: there is no such directory.
         WalLockedError: a writer has the log: close it first.
         StoreMismatchError: it is another store's log, or nothing tells whose.
         WalError: something has to be done by hand first; the message says what.
         OSError: reading failed.
     """
-    path = Path(directory).absolute()
-    with Directory(path) as opened:
+    path, asked = Path(directory).absolute(), checked_store_uuid(store_uuid)
+    with advised(), Directory(path) as opened:
         check_unlocked(path)
-        return _plan(path, diagnose(opened, store_uuid))
+        return _plan(path, diagnose(opened, asked))
 
 
 def _plan(path: Path, found: Diagnosis) -> RepairPlan:

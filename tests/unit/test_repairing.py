@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 import folders
 import oracle
+import pytest
 
 import walcore
 
 FIRST = folders.plain(1, range(1, 6))
+
+
+def nameless(directory: Path) -> Path:
+    """A log whose only header is damaged: nothing tells whose it is."""
+    damaged = bytearray(FIRST)
+    damaged[12] ^= 1
+    return folders.put(directory, wal_1=bytes(damaged))
+
+
+def test_the_store_may_be_named_by_a_uuid_as_when_opening(tmp_path: Path) -> None:
+    wal = nameless(tmp_path / "wal")
+    plan = walcore.repair(wal, store_uuid=uuid.UUID(folders.STORE))
+    assert plan.store == folders.STORE
+    assert walcore.repair(wal, store_uuid=folders.STORE.upper()).store == folders.STORE
+    plan.apply()
+    with walcore.open(wal, store_uuid=folders.STORE) as log:
+        assert log.last_lsn == 5
+
+
+def test_a_store_that_is_no_uuid_gets_into_no_header(tmp_path: Path) -> None:
+    wal = nameless(tmp_path / "wal")
+    with pytest.raises(walcore.WalConfigError, match="store_uuid must be a UUID"):
+        walcore.repair(wal, store_uuid="my store")
+
+
+def test_a_state_file_that_cannot_be_read_is_not_written_over(tmp_path: Path) -> None:
+    wal = folders.put(tmp_path / "wal", wal_1=FIRST, wal_1_gz=folders.sealed(FIRST, 5))
+    (wal / "walcore.state").mkdir()
+    before = folders.tree(wal)
+    with pytest.raises(OSError, match="move away what has it"):
+        walcore.repair(wal)
+    assert folders.tree(wal) == before
 
 
 def test_an_lsn_behind_a_tear_that_goes_aside_is_not_handed_out_again(tmp_path: Path) -> None:
