@@ -72,6 +72,7 @@ def copy_range(source: int, target: int, start: int, end: int) -> None:
         hole = min(_next_data(source, start, size), end) - start
         if hole:  # kept: written out, a sparse file could fill the disk
             calls.ftruncate(target, calls.fstat(target).st_size + hole)
+            calls.lseek(target, 0, os.SEEK_END)  # where not every write appends
         chunk = calls.pread(source, min(COPY_BYTES, end - start - hole), start + hole)
         if not chunk and start + hole < end:
             raise OSError(errno.EIO, f"file ended at {start + hole}, {end} bytes were expected")

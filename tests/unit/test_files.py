@@ -33,6 +33,17 @@ def test_a_range_is_copied_as_it_is(tmp_path: Path, start: int, end: int) -> Non
     assert copied(tmp_path / "x", start, end).read_bytes() == b"0123456789"[start:end]
 
 
+def test_what_is_behind_a_hole_is_copied_behind_it_whether_the_target_appends_or_not(tmp_path: Path) -> None:
+    end = 4 * files.COPY_BYTES
+    with (tmp_path / "x").open("wb+", buffering=0) as one:
+        os.pwrite(one.fileno(), b"begin", 0)
+        os.pwrite(one.fileno(), b"end", end - 3)
+        for mode in ("ab", "wb"):
+            with (tmp_path / mode).open(mode) as other:
+                files.copy_range(one.fileno(), other.fileno(), 0, end)
+    assert (tmp_path / "ab").read_bytes() == (tmp_path / "wb").read_bytes() == (tmp_path / "x").read_bytes()
+
+
 def test_a_range_larger_than_a_chunk_is_copied_whole(tmp_path: Path) -> None:
     data = os.urandom(2 * files.COPY_BYTES + 7)
     (tmp_path / "x").write_bytes(data)
