@@ -57,7 +57,11 @@ def parse_marker(line: bytes) -> PurgeMarker | None:
     found = _MARKER.fullmatch(line, 0, end) if end >= 0 else None
     if found is None:
         return None
-    next_lsn, store = int(found[1]), ujson.loads(found[2])
+    next_lsn = int(found[1])
+    try:
+        store = ujson.loads(found[2])
+    except ValueError:
+        return None
     if not 1 <= next_lsn <= fmt.MAX_LSN + 1 or not is_store(store):
         return None
     return PurgeMarker(next_lsn, store, Rows(line, *found.span(3)), Rows(line, *found.span(4)))

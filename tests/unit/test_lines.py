@@ -67,6 +67,8 @@ def test_a_state_whose_fields_are_not_what_was_written_is_none(tmp_path: Path, c
         marker(next_lsn=b'"7"'),
         marker(store=b"\\u001b[2J"),
         marker(store=b"\\ud800"),
+        marker(store=b"\\q"),
+        marker(store=b"\xff"),
         marker(store=b"x" * 201),
         marker(headed=b'["../../etc/passwd",1,1]'),
         marker(headed=b'["/etc/passwd",1,1]'),
