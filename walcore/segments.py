@@ -284,10 +284,11 @@ class Directory:
             name = self.publish_free(temporary, first_id)
             self.sync()
         except BaseException:
-            calls.close(fd)
             with suppress(OSError):
-                self.drop(temporary)
-                self.drop(name)
+                calls.close(fd)
+            for left in (temporary, name):
+                with suppress(OSError):
+                    self.drop(left)
             raise
         crc = int.from_bytes(frame[-fmt.CRC_SIZE :], "little")
         header = Header(store, created, number, first_id, crc, len(frame))

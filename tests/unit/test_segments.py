@@ -196,6 +196,25 @@ def test_a_failed_creation_leaves_nothing_and_tells_call_and_path(
         assert [s.name for s in directory.segments()] == ["wal-7.v1"]
 
 
+def test_a_failed_creation_is_told_of_whatever_fails_while_it_is_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = system.calls.close
+
+    def complaining(fd: int) -> None:
+        close(fd)
+        raise OSError(errno.EIO, "closing failed")
+
+    with Directory(tmp_path) as directory:
+        with folders.failing(monkeypatch, 3, lambda: OSError(errno.ENOSPC, "full"), for_ever=False):
+            monkeypatch.setattr(system.calls, "close", complaining)
+            with pytest.raises(OSError, match="full") as caught:
+                directory.create_segment(1, 7, STORE, 0)
+            monkeypatch.undo()
+    assert caught.value.call == "fdatasync"  # type: ignore[attr-defined]
+    assert folders.tree(tmp_path) == {}
+
+
 def test_a_failed_sync_of_the_folder_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lost = lambda: OSError(errno.EIO, "lost")  # noqa: E731
     with Directory(tmp_path) as directory, folders.failing(monkeypatch, 1, lost, for_ever=False):
