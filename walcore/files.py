@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from walcore.config import DEFAULT_FILE_MODE
 from walcore.format import LOCK_NAME, NOT_REGULAR, PURGE_NAME, QUARANTINE_NAME, STATE_NAME
-from walcore.system import calls
+from walcore.system import calls, read_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +48,12 @@ def sync_folder(fd: int) -> None:
     calls.fsync(fd)
 
 
+def folder_mode(file_mode: int | None) -> int:
+    """The permissions of a folder whose files have `file_mode`, None being WalConfig's default: x where there is r."""
+    mode = DEFAULT_FILE_MODE if file_mode is None else file_mode
+    return mode | (mode & 0o444) >> 2
+
+
 def inherit(source: int, target: int) -> None:
     """Let who may read `source` read `target`, its copy, and nobody else: permissions, and owner where allowed."""
     theirs, ours = calls.fstat(source), calls.fstat(target)
@@ -78,6 +85,16 @@ def copy_range(source: int, target: int, start: int, end: int) -> None:
             raise OSError(errno.EIO, f"file ended at {start + hole}, {end} bytes were expected")
         write_all(target, chunk)
         start += hole + len(chunk)
+
+
+def same_content(one: int, other: int) -> bool:
+    """Whether two open files hold the same bytes.  Raises OSError."""
+    at = 0
+    while (piece := read_at(one, COPY_BYTES, at)) == read_at(other, COPY_BYTES, at):
+        if not piece:
+            return True
+        at += len(piece)
+    return False
 
 
 def _next_data(fd: int, offset: int, size: int) -> int:
@@ -119,6 +136,17 @@ def advised() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def closing_at_error(fd: int) -> Iterator[None]:
+    """Close `fd` if the block fails; it is the block's failure that is told."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            calls.close(fd)
+        raise
+
+
 def open_regular(name: str, dir_fd: int | None) -> int:
     """Open a regular file for reading; OSError (EINVAL) if it is anything else."""
     try:
@@ -127,10 +155,7 @@ def open_regular(name: str, dir_fd: int | None) -> int:
         if exc.errno in (errno.ELOOP, errno.ENXIO):
             raise OSError(errno.EINVAL, NOT_REGULAR) from exc
         raise
-    try:
+    with closing_at_error(fd):
         if not stat.S_ISREG(calls.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, NOT_REGULAR)  # noqa: TRY301 - one place closes
-    except BaseException:
-        calls.close(fd)
-        raise
+            raise OSError(errno.EINVAL, NOT_REGULAR)
     return fd

@@ -43,6 +43,11 @@ MAX_NAME_CHARS: Final = 160
 NAME_TOO_LONG: Final = "its name is too long, rename it"
 
 
+def is_segment_name(name: str) -> bool:
+    """Whether `name` is one that the format gives to a segment, negative first ids included."""
+    return bool(SEGMENT_NAME.fullmatch(name) or NEGATIVE_SEGMENT_NAME.fullmatch(name))
+
+
 def segment_name(first_id: int, zeros: int = 0) -> str:
     """The file name of a plain segment whose first record has `first_id`; a negative one is named as 0."""
     return f"wal-{'0' * zeros}{max(first_id, 0)}.v1"

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from walcore.files import advised, told
+from walcore.format import is_segment_name
 from walcore.frames import Fault, FaultKind, SegmentCheck, check_segment
-from walcore.segments import is_segment_name
 from walcore.state import Loss, State, find_state
 from walcore.system import calls
 

@@ -23,9 +23,12 @@ from walcore.config import DEFAULT_FILE_MODE
 from walcore.files import (
     COPY_BYTES,
     FOLDER_FLAGS,
+    closing_at_error,
     copy_range,
+    folder_mode,
     inherit,
     open_regular,
+    same_content,
     sync_file,
     sync_folder,
     told,
@@ -46,7 +49,6 @@ __all__ = [
     "NewSegment",
     "PurgeMarker",
     "Segment",
-    "is_segment_name",
     "list_segments",
     "open_segment",
     "parse_header",
@@ -86,27 +88,6 @@ def open_segment(path: Path) -> int:
     """
     with told("open", path):
         return open_regular(str(path), None)
-
-
-def is_segment_name(name: str) -> bool:
-    """Whether `name` is one that the format gives to a segment, negative first ids included."""
-    return bool(fmt.SEGMENT_NAME.fullmatch(name) or fmt.NEGATIVE_SEGMENT_NAME.fullmatch(name))
-
-
-def folder_mode(file_mode: int | None) -> int:
-    """The permissions of a folder whose files have `file_mode`: x where there is r."""
-    mode = DEFAULT_FILE_MODE if file_mode is None else file_mode
-    return mode | (mode & 0o444) >> 2
-
-
-@contextmanager
-def closing_at_error(fd: int) -> Iterator[None]:
-    """Close `fd` if the block fails."""
-    try:
-        yield
-    except BaseException:
-        calls.close(fd)
-        raise
 
 
 class Directory:
@@ -202,7 +183,7 @@ class Directory:
 
     def segments(self, *, forbidden: bool = False) -> list[Segment]:
         """What `list_segments` returns; without `forbidden` one that may not be opened is a PermissionError."""
-        found = [self.segment(name, forbidden=forbidden) for name in self.names() if is_segment_name(name)]
+        found = [self.segment(name, forbidden=forbidden) for name in self.names() if fmt.is_segment_name(name)]
         return sorted((s for s in found if s), key=lambda s: (s.number, s.sealed, s.name))
 
     def segment(self, name: str, *, forbidden: bool = False) -> Segment | None:
@@ -460,13 +441,7 @@ class Directory:
     def _same(self, one: str, other: str) -> bool:
         with told("read", self.path / other), self.opened(one) as left, self.opened(other) as right:
             self.sync_data(right, other)
-            for at in itertools.count(0, COPY_BYTES):
-                piece = read_at(left, COPY_BYTES, at)
-                if piece != read_at(right, COPY_BYTES, at):
-                    return False
-                if not piece:
-                    return True
-        raise AssertionError  # a file has an end
+            return same_content(left, right)
 
     # -- small files --------------------------------------------------------------------------------------------------
 

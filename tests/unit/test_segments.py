@@ -205,12 +205,12 @@ def test_a_failed_creation_is_told_of_whatever_fails_while_it_is_undone(
         close(fd)
         raise OSError(errno.EIO, "closing failed")
 
-    with Directory(tmp_path) as directory:
-        with folders.failing(monkeypatch, 3, lambda: OSError(errno.ENOSPC, "full"), for_ever=False):
-            monkeypatch.setattr(system.calls, "close", complaining)
-            with pytest.raises(OSError, match="full") as caught:
-                directory.create_segment(1, 7, STORE, 0)
-            monkeypatch.undo()
+    full = lambda: OSError(errno.ENOSPC, "full")  # noqa: E731
+    with Directory(tmp_path) as directory, folders.failing(monkeypatch, 3, full, for_ever=False):
+        monkeypatch.setattr(system.calls, "close", complaining)
+        with pytest.raises(OSError, match="full") as caught:
+            directory.create_segment(1, 7, STORE, 0)
+        monkeypatch.undo()
     assert caught.value.call == "fdatasync"  # type: ignore[attr-defined]
     assert folders.tree(tmp_path) == {}
 
