@@ -38,13 +38,15 @@ SPREAD = 89
 """A prime: neighbours in number differ in call, error and policy."""
 
 
-def sweep(shim: Path | None, folder: Path, portions: list[tuple[str, ...]], number: int) -> dict[str, Any]:
+def sweep(
+    shim: Path | None, folder: Path, portions: list[tuple[str, ...]], number: int, stride: int = STRIDE
+) -> dict[str, Any]:
     """The portion of that number; from the last on they begin anew with other lives."""
     seed, place = divmod(number, len(portions))
     story, *fault = portions[place * SPREAD % len(portions)]
     where = folder / str(number)
     where.mkdir()
-    program = [sys.executable, Path(__file__).with_name("sweep.py"), where, story, str(seed), *fault, str(STRIDE)]
+    program = [sys.executable, Path(__file__).with_name("sweep.py"), where, story, str(seed), *fault, str(stride)]
     done = subprocess.run(
         program,
         env=faults.environment(shim) if shim else None,
@@ -71,7 +73,7 @@ def test_a_failing_call_breaks_no_promise_and_hangs_nobody(shim: Path, tmp_path:
 
 def test_a_write_that_lies_is_found_out(shim: Path, tmp_path: Path) -> None:
     """The check bites: writes that say they are done and do nothing leave holes in what was promised."""
-    assert sweep(shim, tmp_path, [("COMMIT", "write", "LIE", "once")], 0)["wrong"]
+    assert sweep(shim, tmp_path, [("COMMIT", "write", "LIE", "once")], 0, stride=3)["wrong"]
 
 
 def test_it_is_the_same_with_the_faults_of_walcore_testing(tmp_path: Path) -> None:
