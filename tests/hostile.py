@@ -13,17 +13,13 @@ from typing import Final
 import crc32c
 import oracle
 from folders import STORE, mint, plain
+from logs import raw_frame
 
 MIB: Final = 1 << 20
 TIMES: Final = 10 if os.environ.get("WALCORE_LONG") else 1
 WIDE: Final = 8 * MIB
 FRAME: Final = 512 * MIB
 """The largest JSON that the format allows."""
-
-
-def framed(json: bytes) -> bytes:
-    """A whole frame around any bytes."""
-    return struct.pack("<I", len(json)) + json + struct.pack("<I", crc32c.crc32c(json))
 
 
 def repeated(fill: bytes, size: int, times: int) -> tuple[bytes, Callable[[int], int]]:
@@ -88,21 +84,21 @@ def tiny_members(wal: Path) -> None:
 def deep_json(wal: Path) -> None:
     deep = b"[" * 1_000_000
     lines = (deep, b'{"t":"M","a":' + deep + b"}\n", b'{"a":' * 1_000_000 + b"\n")
-    (wal / "wal-1.v1").write_bytes(framed(deep) + b"".join(map(framed, lines)))
-    (wal / "wal-2.v1").write_bytes(plain(2, [2]) + b"".join(map(framed, lines)) + mint(3))
+    (wal / "wal-1.v1").write_bytes(raw_frame(deep) + b"".join(map(raw_frame, lines)))
+    (wal / "wal-2.v1").write_bytes(plain(2, [2]) + b"".join(map(raw_frame, lines)) + mint(3))
 
 
 def wide_json(wal: Path) -> None:
     """Lists of lists: parsed values take many times the room of their text."""
     wide = b'{"t":"X","a":[' + b"[]," * (WIDE // 3) + b"[]]}\n"
-    (wal / "wal-1.v1").write_bytes(plain(1, [1]) + framed(wide) + mint(2))
+    (wal / "wal-1.v1").write_bytes(plain(1, [1]) + raw_frame(wide) + mint(2))
     for name in ("walcore.state", "walcore.purge"):
         (wal / name).write_bytes(checked_line(wide.removesuffix(b"}\n")))
 
 
 def long_strings(wal: Path) -> None:
     """A frame of another form than walcore's and RDF4J's."""
-    frame = framed(b'{"lsn":2,"t":"M","id":1,"vk":"I","lex":"%s"}\n' % (b"x" * WIDE))
+    frame = raw_frame(b'{"lsn":2,"t":"M","id":1,"vk":"I","lex":"%s"}\n' % (b"x" * WIDE))
     (wal / "wal-1.v1").write_bytes(plain(1, [1]) + frame + mint(3))
 
 
@@ -119,7 +115,7 @@ def huge_header(wal: Path) -> None:
 
 def countless_faults(wal: Path) -> None:
     """A frame of 18 bytes is a fault each; gzip makes them next to nothing."""
-    faults = gzip.compress(framed(b'{"t":"M"}\n') * 100_000, mtime=0)
+    faults = gzip.compress(raw_frame(b'{"t":"M"}\n') * 100_000, mtime=0)
     (wal / "wal-1.v1.gz").write_bytes(gzip.compress(plain(1, [1])) + faults * TIMES)
 
 

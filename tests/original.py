@@ -17,7 +17,10 @@ FIELDS = ("lsn", "id", "vk", "lex", "dt", "lang", "hash")
 
 
 def read(directory: Path) -> tuple[list[tuple[Any, ...]], str | None]:
-    """The records that RDF4J reads, and why it stops early or calls the log incomplete; None if it does neither."""
+    """The records that RDF4J reads, and why it stops early or calls the log incomplete; None if it does neither.
+
+    Where a number is missing it calls it incomplete and reads on; here that is the end.
+    """
     found: list[tuple[Any, ...]] = []
     segments = sorted(
         (number(content), path.name, content, why)

@@ -71,25 +71,11 @@ def main() -> None:
         build(Path(folder), compiler, sanitizer)
         environment = os.environ | OPTIONS[sanitizer] | {"LD_PRELOAD": library, "PYTHONPATH": folder}
         tests = arguments or (["tests/unit", "tests/property"] if LONG else SHORT[sanitizer])
-        pytest = [
-            sys.executable,
-            "-P",
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "--capture=sys",
-            "-k",
-            MEASURED,
-            *tests,
-        ]
-        codes = [subprocess.run(pytest, cwd=CHECKOUT, env=environment, check=False).returncode]
+        pytest = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--capture=sys", "-k", MEASURED]
+        codes = [subprocess.run([*pytest, *tests], cwd=CHECKOUT, env=environment, check=False).returncode]
         if sanitizer != "undefined" and not arguments:
             stress = [sys.executable, "-P", str(HERE / "stress.py"), str(SECONDS), *map(str, SEEDS)]
-            environment["ASAN_OPTIONS"] = (
-                "detect_leaks=1"  # pytest's, and those of compilers that tests start, aren't ours
-            )
+            environment["ASAN_OPTIONS"] = "detect_leaks=1"  # of pytest, and of compilers that tests start, none is ours
             codes.append(subprocess.run(stress, cwd=folder, env=environment, check=False).returncode)
     print(f"{sanitizer} sanitizer ({compiler}): {'clean' if not any(codes) else f'exit codes {codes}'}")
     sys.exit(any(codes))

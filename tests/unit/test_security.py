@@ -15,7 +15,8 @@ import oracle
 import pytest
 import surroundings
 from folders import STORE, mint, plain, put
-from hostile import checked_line, framed
+from hostile import checked_line
+from logs import raw_frame
 from surroundings import KINDS, NAMES, OPERATIONS, SECRET, do, make_outside, snapshot
 
 import walcore
@@ -196,8 +197,8 @@ def test_readers_too_tell_what_to_do_about_a_marker_that_is_none(wal: Path) -> N
 def test_nothing_that_is_in_a_log_controls_a_terminal(tmp_path: Path) -> None:
     evil = "\x1b]0;title\x07\x1b[2J\r\x9b31m"
     header = oracle.header_frame(evil, 1, 1, 1)
-    record = oracle.mint_frame(1, 1, "L", evil, evil, "", 0)
-    wal = put(tmp_path / "wal", wal_1=header + record, wal_2=plain(2, [2]) + record + mint(3) + framed(evil.encode()))
+    record, none = oracle.mint_frame(1, 1, "L", evil, evil, "", 0), raw_frame(evil.encode())
+    wal = put(tmp_path / "wal", wal_1=header + record, wal_2=plain(2, [2]) + record + mint(3) + none)
     (wal / "lock").write_text('{"pid":1,"host":"\\u001b[2J","since":"\\u001b[2J"}\n')
     for operation in OPERATIONS:
         text = do(operation, wal) if isinstance(OPERATIONS[operation], type(OPERATIONS["info"])) else ""
