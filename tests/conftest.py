@@ -15,9 +15,9 @@ os.environ["PYTHONSAFEPATH"] = "1"
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with RDF4J's golden logs and the harness that wrote them; it is not part of the repository."""
+    """The folder with RDF4J's golden logs, the harness that wrote them, and a maker of power cuts; no part of this."""
     if not SHARED:
-        pytest.skip("WALCORE_SHARED is not set: it names the folder that holds golden/ and upstream/")
+        pytest.skip("WALCORE_SHARED is not set: it names the folder that holds golden/, upstream/ and crashstates/")
     return Path(SHARED)
 
 

@@ -7,11 +7,8 @@ and walked through one by one.
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import importlib.util
 import itertools
-import os
 import random
 import re
 import shutil
@@ -22,6 +19,8 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
+import foreign
+
 MODELS: Final = ("strict", "ext4")
 PLAYER: Final = Path(__file__).with_name("player.py")
 Tree = dict[str, tuple[str, bytes, bytes]]
@@ -31,16 +30,9 @@ KINDS_OF_A_POINT: Final = 60
 ENOUGH_OF_THE_SAME: Final = 12
 
 
-@functools.cache
 def tool() -> ModuleType:
     """The shared folder's tool."""
-    path = Path(os.environ["WALCORE_SHARED"]) / "crashstates" / "crashstates.py"
-    spec = importlib.util.spec_from_file_location("crashstates", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return foreign.program("crashstates")
 
 
 @dataclass(frozen=True)

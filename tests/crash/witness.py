@@ -8,8 +8,6 @@ directory alone, so it is asked once (`look`), and then judged by any number of 
 from __future__ import annotations
 
 import functools
-import importlib.util
-import os
 import sys
 import warnings
 from collections.abc import Iterable
@@ -19,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+import foreign
 import player
 
 import walcore
@@ -31,12 +30,7 @@ Rows = dict[int, tuple[Any, ...]]
 @functools.cache
 def independent() -> ModuleType:
     """The shared folder's reader; it parses a file that it has seen no second time."""
-    path = Path(os.environ["WALCORE_SHARED"]) / "crashstates" / "walformat.py"
-    spec = importlib.util.spec_from_file_location("walformat", path)
-    assert spec is not None
-    assert spec.loader is not None
-    reader = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reader)
+    reader = foreign.program("walformat")
     reader.parse_segment = functools.lru_cache(maxsize=2048)(reader.parse_segment)
     return reader
 
