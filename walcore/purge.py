@@ -6,15 +6,10 @@ lists is ever deleted: RDF4J knows nothing of the marker and may have written to
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from walcore.errors import CorruptionError
 from walcore.format import PURGE_NAME
 from walcore.segments import Directory, PurgeMarker
 from walcore.state import State, write_state
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def mark(directory: Directory, next_lsn: int, store: str) -> PurgeMarker:
@@ -87,9 +82,3 @@ def begun(directory: Directory) -> PurgeMarker | None:
         )
         raise CorruptionError(msg, kind="purge_marker", segment=PURGE_NAME)
     return marker
-
-
-def listed(path: Path) -> PurgeMarker | None:
-    """For readers: what of the directory `path` counts as purged; None if nothing does."""
-    with Directory(path) as directory:
-        return directory.read_marker()

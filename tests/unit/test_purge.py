@@ -16,7 +16,7 @@ from walcore import system
 from walcore.errors import CorruptionError
 from walcore.format import PURGE_NAME
 from walcore.opening import open_directory
-from walcore.purge import begun, carry_out, listed, mark
+from walcore.purge import begun, carry_out, mark
 from walcore.segments import Directory
 from walcore.state import read_state
 
@@ -41,7 +41,7 @@ def test_a_purge_leaves_a_state_and_begins_at_1(tmp_path: Path) -> None:
         state = read_state(directory)
     assert state is not None
     assert (state.last_lsn, state.number, state.first_number, state.store) == (4, 0, 1, STORE)
-    assert listed(path) is None
+    assert not (path / "walcore.purge").exists()
 
 
 def test_segments_go_from_the_highest_number_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,7 @@ def test_readers_are_told_what_counts_as_gone(tmp_path: Path) -> None:
     path = start(tmp_path)
     with Directory(path) as directory:
         mark(directory, 5, STORE)
-        marker = listed(path)
+        marker = directory.read_marker()
         assert marker is not None
         assert all(marker.lists(segment) for segment in directory.segments())
 
