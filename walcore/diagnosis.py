@@ -46,7 +46,7 @@ def diagnose(directory: Directory, store_uuid: str | None) -> Diagnosis:
     state, segments = read_state(directory), list_all(directory)
     for segment in segments:
         if segment.irregular:
-            msg = f"{segment.path} is {segment.problem}: move it away by hand, then repair the log"
+            msg = f"{segment.path}: {segment.problem}; move it away by hand, then repair the log"
             raise WalError(msg)
     store = _owner(directory, state, segments, store_uuid)
     work = _Work(directory, Diagnosis(store, state, state.first_number if state else 1), state)
@@ -199,7 +199,11 @@ class _Work:
             found.faults.extend(one.faults[:1] if kept or not one.lsns else one.faults)
         for place in found.places:
             if place.number - expected > _MAX_GAP:
-                msg = f"segments {expected} to {place.number - 1} are missing: too many to be stood for"
+                name = place.sources[0].name
+                msg = (
+                    f"{self.folder.path}: segments {expected} to {place.number - 1} are missing, too many to be stood "
+                    f"for: put them back, or move {name}, which has number {place.number}, away by hand"
+                )
                 raise WalError(msg)
             for number in range(expected, place.number):
                 first_id = min(highest_id + 1, MAX_INT32)

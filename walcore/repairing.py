@@ -36,7 +36,7 @@ _SHOWN: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class RepairStep:
-    """One thing that repairing does to `segment`, a file name, or a number for one that isn't there.
+    """One thing that repairing does to `segment`: a file name, or such as "segment 3" for one that isn't there.
 
     `action`: "rewrite" (a file of its sound frames takes its place), "set aside" (it goes to the quarantine), "cut"
     (a tear, as opening does it), "stand in" (a segment without records gets the number of a missing one), "forget" (the
@@ -80,8 +80,9 @@ class RepairPlan:
 
         Raises:
             WalLockedError: a writer has the log.
-            WalError: the log has changed since the plan was made.  Nothing was done.
-            OSError: reading or writing failed; what was done so far is durable.
+            WalError: the log has changed since the plan was made (nothing was done), or is still damaged.
+            WalFullError: the disk is full, at the opening that comes last; what was done so far is durable.
+            OSError: reading or writing failed; likewise.
         """
         path = Path(self.directory)
         with advised(), Directory(path) as directory:
@@ -194,7 +195,9 @@ class _Repair:
         self._forget()
         opening = open_directory(self.directory, self.found.store)
         if opening.faults:
-            msg = f"{self.directory.path} is still damaged, repair it again: {opening.faults[0]}"
+            left = opening.faults[0]
+            what = f"{left.kind} in {left.segment} at byte {left.offset} ({left.detail})"
+            msg = f"{self.directory.path} is still damaged, repair it again: {what}"
             raise WalError(msg)
         return tuple(dict.fromkeys(self.copies + [one.copy for one in opening.cut + opening.quarantined if one.copy]))
 
