@@ -169,7 +169,6 @@ class _Work:
     def _say(self, place: Place) -> None:
         """Why a place has to be written anew, and where its header comes from."""
         one = place.sources[0]
-        damage = [fault for fault in one.faults if not (one.tear and place.header is None)]
         if one.segment.header is None:
             match = _NAME.fullmatch(one.name)
             first_id = int(match[1]) if match and int(match[1]) <= MAX_INT32 else one.first_id
@@ -178,8 +177,8 @@ class _Work:
             place.why = one.disguise
         elif len(place.sources) > 1:
             place.why = f"{place.sources[1].name} has records that it lacks"
-        elif damage:
-            place.why = f"{damage[0].kind} at byte {damage[0].offset}"
+        elif one.faults and not one.tear:
+            place.why = f"{one.faults[0].kind} at byte {one.faults[0].offset}"
         if place.why and place.header is None:
             place.header = header_bytes(one)
 

@@ -46,9 +46,10 @@ class Gap:
 class Diagnosis:
     """What there is, in what order, and what is wrong with it.
 
-    `first`: the number that the log begins with if nothing is missing.  `marker_damaged`: a purge's marker is there and
-    can't be read.  `aside`: files that are no part of the log, and why.  `lost`: the LSNs that damage can have taken at
-    most; of the last range the end is None where nothing tells it.  `lost_ids`: the ids known to be among them.
+    `store`: whose log it is, "" where nothing is there that could tell.  `first`: the number that the log begins with
+    if nothing is missing.  `marker_damaged`: a purge's marker is there and can't be read.  `aside`: files that are no
+    part of the log, and why.  `lost`: the LSNs that damage can have taken at most; of the last range the end is None
+    where nothing tells it.  `lost_ids`: the ids known to be among them.
     """
 
     store: str

@@ -193,7 +193,7 @@ class _Repair:
         for gap in self.found.gaps:
             self._stand_in(gap)
         self._forget()
-        opening = open_directory(self.directory, self.found.store)
+        opening = open_directory(self.directory, self.found.store or None)
         if opening.faults:
             left = opening.faults[0]
             what = f"{left.kind} in {left.segment} at byte {left.offset} ({left.detail})"
@@ -246,6 +246,8 @@ class _Repair:
     def _forget(self) -> None:
         """Leave a state that vouches for nothing: the opening that follows reads all, and vouches for that."""
         found = self.found
+        if not found.store:  # nothing was ever known here: the log is whose opens it first
+            return
         first = min([found.first, *(place.number for place in found.places)])
         lsn = found.highest_lsn
         state = State(last_lsn=lsn, number=0, header_crc=0, size=0, store=found.store, clean=False, first_number=first)

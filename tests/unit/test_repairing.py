@@ -65,3 +65,11 @@ def test_a_loss_that_reaches_into_the_open_end_keeps_its_beginning(tmp_path: Pat
     (first, last), (tail, end) = plan.lost
     assert (first, last, end) == (300, tail - 1, None)
     assert 301 < tail <= 400
+
+
+def test_a_log_of_which_only_a_damaged_purge_marker_is_left_may_become_any_stores(tmp_path: Path) -> None:
+    (tmp_path / "walcore.purge").write_bytes(b"{")
+    walcore.repair(tmp_path).apply()
+    with walcore.open(tmp_path, store_uuid=folders.STORE) as log:
+        assert log.log_mint(1, "I", "urn:1") == 1
+    assert walcore.repair(tmp_path).steps == ()
