@@ -166,8 +166,11 @@ class Tail:
             self._no_state(exc)
             clean = False
         current, self.current = self.current, None
-        if current:
-            calls.close(current.fd) if not clean else self._settle(current, last_lsn, size)
+        if current and clean:
+            self._settle(current, last_lsn, size)
+        elif current:
+            with suppress(OSError):  # what failed before is what is told
+                calls.close(current.fd)
         if clean and (self._state.number or last_lsn) and not (self._state.clean and current is None):
             self._write_state(replace(self._state, clean=True, last_lsn=max(last_lsn, self._state.last_lsn)))
 

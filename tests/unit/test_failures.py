@@ -18,6 +18,7 @@ import pytest
 import walcore
 from walcore import segments
 from walcore.system import calls
+from walcore.testing import Disk
 
 LIMIT = resource.RLIMIT_FSIZE
 
@@ -317,3 +318,16 @@ def test_a_listener_that_raises_is_nobodys_problem(tmp_path: Path) -> None:
         wal.commit(wal.log_mint(2, "I", "y"))
     assert told[0].name == "wal-1.v1"
     assert lsns(tmp_path / "wal") == [1, 2]
+
+
+def test_a_failed_log_closes_though_closing_its_file_fails(tmp_path: Path) -> None:
+    with Disk(tmp_path / "wal") as disk:
+        log = walcore.open(tmp_path / "wal")
+        log.commit(log.log_mint(1, "I", "urn:1"))
+        disk.fault("fdatasync", errno.EIO, name="wal-1.v1")
+        with pytest.raises(walcore.WalFailedError):
+            log.commit(log.log_mint(2, "I", "urn:2"))
+        disk.fault("close", errno.EIO, name="wal-1.v1")
+        with pytest.raises(walcore.WalFailedError, match="fdatasync"):
+            log.close()
+        assert log.is_closed
