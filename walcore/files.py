@@ -136,14 +136,19 @@ def advised() -> Iterator[None]:
         raise
 
 
+def close_quietly(fd: int) -> None:
+    """Close `fd` where what was to be on disk is, or is given up: closing can neither lose it nor be done again."""
+    with suppress(OSError):
+        calls.close(fd)
+
+
 @contextmanager
 def closing_at_error(fd: int) -> Iterator[None]:
     """Close `fd` if the block fails; it is the block's failure that is told."""
     try:
         yield
     except BaseException:
-        with suppress(OSError):
-            calls.close(fd)
+        close_quietly(fd)
         raise
 
 

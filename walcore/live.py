@@ -22,7 +22,7 @@ from walcore._core.encode import header_frame
 from walcore._core.writer import Writer
 from walcore.config import SyncPolicy
 from walcore.errors import WalClosedError, WalError, WalFailedError, WalFullError, WalTimeoutError
-from walcore.files import advised, told
+from walcore.files import advised, close_quietly, told
 from walcore.format import MAX_INT32
 from walcore.lock import DirectoryLock
 from walcore.opening import check_store, open_directory
@@ -118,7 +118,7 @@ class Tail:
             current, self.current = self.current, None
             self.core.take_unreported_sync()
         if current:
-            calls.close(current.fd)
+            close_quietly(current.fd)
         number = purging.carry_out(self.directory, self._marker)
         # As it was just written, with what it may say of RDF4J's segments that remain.
         self._state = read_state(self.directory) or self._state
@@ -169,8 +169,7 @@ class Tail:
         if current and clean:
             self._settle(current, last_lsn, size)
         elif current:
-            with suppress(OSError):  # what failed before is what is told
-                calls.close(current.fd)
+            close_quietly(current.fd)  # what failed before is what is told
         if clean and (self._state.number or last_lsn) and not (self._state.clean and current is None):
             self._write_state(replace(self._state, clean=True, last_lsn=max(last_lsn, self._state.last_lsn)))
 
@@ -203,9 +202,7 @@ class Tail:
 
     def _settle(self, current: NewSegment, last_lsn: int, size: int) -> None:
         """Close a synced file of `size` bytes; what the state file should say of it is kept."""
-        # It was synced: what closing may still complain of is nothing that could be lost or done again.
-        with suppress(OSError):
-            calls.close(current.fd)
+        close_quietly(current.fd)
         header = current.header
         self._state = replace(
             self._state, last_lsn=last_lsn, number=header.number, header_crc=header.crc, size=size, clean=False

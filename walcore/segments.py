@@ -23,6 +23,7 @@ from walcore.config import DEFAULT_FILE_MODE
 from walcore.files import (
     COPY_BYTES,
     FOLDER_FLAGS,
+    close_quietly,
     closing_at_error,
     copy_range,
     folder_mode,
@@ -265,8 +266,7 @@ class Directory:
             name = self.publish_free(temporary, first_id)
             self.sync()
         except BaseException:
-            with suppress(OSError):
-                calls.close(fd)
+            close_quietly(fd)
             for left in (temporary, name):
                 with suppress(OSError):
                     self.drop(left)

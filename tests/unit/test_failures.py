@@ -331,3 +331,15 @@ def test_a_failed_log_closes_though_closing_its_file_fails(tmp_path: Path) -> No
         with pytest.raises(walcore.WalFailedError, match="fdatasync"):
             log.close()
         assert log.is_closed
+
+
+def test_a_purge_goes_on_though_closing_the_file_that_it_deletes_fails(tmp_path: Path) -> None:
+    with Disk(tmp_path / "wal") as disk:
+        with walcore.open(tmp_path / "wal") as log:
+            log.log_mint(1, "I", "urn:1")
+            log.flush()
+            closing = disk.fault("close", errno.EIO, nth=2, name="wal-1.v1")  # the first was opened for its header
+            log.purge_all_segments()
+            assert closing.met == 1
+            log.commit(log.log_mint(2, "I", "urn:2"))
+        assert [record.lsn for record in walcore.read(tmp_path / "wal")] == [2]
