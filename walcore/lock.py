@@ -102,7 +102,8 @@ class DirectoryLock:
             with suppress(OSError):
                 _set(fd, fcntl.F_UNLCK)
         finally:
-            calls.close(fd)
+            with suppress(OSError):  # it is given back, and closed whatever is said of it
+                calls.close(fd)
             if not _HAS_OFD:
                 _unclaim(self._key)
 

@@ -343,3 +343,12 @@ def test_a_purge_goes_on_though_closing_the_file_that_it_deletes_fails(tmp_path:
             assert closing.met == 1
             log.commit(log.log_mint(2, "I", "urn:2"))
         assert [record.lsn for record in walcore.read(tmp_path / "wal")] == [2]
+
+
+def test_a_log_is_closed_though_closing_its_lock_fails(tmp_path: Path) -> None:
+    with Disk(tmp_path / "wal") as disk:
+        log = walcore.open(tmp_path / "wal")
+        disk.fault("close", errno.EIO, name="lock")
+        log.close()
+        assert log.is_closed
+        walcore.open(tmp_path / "wal").close()
