@@ -111,6 +111,7 @@ class Directory:
         self.path = path
         self.fd = -1
         self._sync_errno = 0
+        self._sync_lock = threading.RLock()
         self.file_mode = file_mode
         self._line_lock = threading.Lock()
         name = str(path) if within is None else path.name
@@ -147,7 +148,7 @@ class Directory:
         A failure stays: the system reports it once, to whoever syncs first, and would call the next sync a success,
         though names that another thread is about to rely on may be lost.
         """
-        with told("fsync", self.path):
+        with told("fsync", self.path), self._sync_lock:  # nobody is told of a success before the failure is known
             if self._sync_errno:
                 raise OSError(self._sync_errno, os.strerror(self._sync_errno))
             try:

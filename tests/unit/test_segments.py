@@ -6,6 +6,7 @@ import errno
 import gzip
 import os
 import stat
+import threading
 from pathlib import Path
 
 import folders
@@ -223,6 +224,37 @@ def test_a_failed_sync_of_the_folder_is_not_tried_again(tmp_path: Path, monkeypa
                 directory.sync()
     with Directory(tmp_path) as directory:
         directory.sync()
+
+
+def test_a_sync_of_the_folder_that_another_thread_waits_for_fails_for_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    second = threading.Event()
+    failed: list[OSError] = []
+
+    def fsync(fd: int) -> None:
+        calls.append(fd)
+        if len(calls) > 1:
+            second.set()  # the system has told the first caller, and calls this one a success
+            return
+        other.start()
+        second.wait(0.2)
+        raise OSError(errno.EIO, "lost")
+
+    with Directory(tmp_path) as directory:
+
+        def sync() -> None:
+            try:
+                directory.sync()
+            except OSError as error:
+                failed.append(error)
+
+        other = threading.Thread(target=sync)
+        monkeypatch.setattr(system.calls, "fsync", fsync)
+        sync()
+        other.join()
+    assert [error.errno for error in failed] == [errno.EIO] * 2
 
 
 def test_files_are_private(tmp_path: Path) -> None:
