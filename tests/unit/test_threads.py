@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -263,3 +264,35 @@ def test_many_threads_share_the_work_of_a_loop_that_may_not_start(
     assert refused
     wal.close()
     assert lsns(tmp_path / "wal") == list(range(1, 321))
+
+
+def test_close_ends_though_a_committer_still_leads(tmp_path: Path) -> None:
+    """Threads that want the GIL as well keep the committer from giving the lead back at once."""
+    over = threading.Event()
+
+    def hinder() -> None:
+        while not over.is_set():
+            sum(range(50))
+
+    def commit(wal: walcore.Wal, lsn: int) -> None:
+        with suppress(walcore.WalClosedError):
+            wal.commit(lsn)
+
+    def rounds() -> None:
+        for number in range(60):
+            wal = walcore.open(tmp_path / str(number))
+            wal.commit(wal.log_mint(1, "I", "x"))
+            lsn = wal.log_mint(2, "I", "y")
+            committer = threading.Thread(target=commit, args=(wal, lsn))
+            committer.start()
+            wal.close()
+            committer.join()
+        over.set()
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        together([rounds, hinder, hinder, hinder], 30)
+    finally:
+        over.set()
+        sys.setswitchinterval(before)

@@ -147,6 +147,7 @@ cdef class Drain:
     cdef void take_lead(self) noexcept nogil
     cdef bint leads_itself(self) noexcept nogil
     cdef Waiter *hand_over(self) noexcept nogil
+    cdef void drop_lead(self) noexcept nogil
     cdef void end_lead(self) noexcept
     cdef Drained drain(self, bint everything, bint sync, bint begins) noexcept
     cdef Drained write_and_sync(self, bint everything, bint sync) noexcept nogil

@@ -189,7 +189,7 @@ cdef class Drain:
         cdef bint waited_for = False
         self.lead_known = False
         if self.state == FAILED:
-            self.lead = False
+            self.drop_lead()
             return NULL
         if not (has_loop and self.wanted & CONTROL_WORK):
             while waiter != NULL and has_loop and not waiter.may_lead:
@@ -203,9 +203,14 @@ cdef class Drain:
             self.loop_leads = True
             self.post_loop()
             return NULL
-        self.lead = False
+        self.drop_lead()
         self.wake_room()
         return NULL
+
+    cdef inline void drop_lead(self) noexcept nogil:
+        self.lead = False
+        if self.loop_exits:     # it may have been woken for that while somebody led, and sleeps again
+            self.post_loop()
 
     cdef void end_lead(self) noexcept:
         cdef Waiter *wakes
