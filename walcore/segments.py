@@ -311,6 +311,9 @@ class Directory:
     def publish(self, temporary: str, name: str) -> None:
         """Give a synced temporary file its name, replacing nothing.  The caller syncs the directory.
 
+        The temporary name goes, if it can: where it can't the next opening takes it away, and to call that a failure
+        would have another segment of the same number made while the first keeps its name.
+
         Raises:
             FileExistsError: the name is taken; the temporary file is still there.
         """
@@ -322,13 +325,8 @@ class Directory:
                     raise
                 self._rename_free(temporary, name)
                 return
-        try:
+        with suppress(OSError):
             self.drop(temporary)
-        except OSError:
-            # Reported as not published, so it must not be there.
-            with suppress(OSError):
-                self.drop(name)
-            raise
 
     def _rename_free(self, temporary: str, name: str) -> None:
         # Look, then rename: the lock keeps other writers from taking the name in between.

@@ -14,6 +14,7 @@ import faulthandler
 import gc
 import mmap
 import os
+import re
 import shutil
 import signal
 import sys
@@ -32,6 +33,7 @@ NEVER = 1 << 40
 MANY = {"core": NEVER, "python": 100}
 """For ever after; but an interpreter that can't make an int for its place in the code tries that again and again."""
 PATIENCE = 20
+STACKS = ".stacks"
 ENOUGH = 30
 POLICIES = ("COMMIT", "ALWAYS", "INTERVAL")
 OK, OVER, WRONG = 0, 3, 4
@@ -129,9 +131,9 @@ class Life:
                 step()
             except Exception as error:  # the interpreter's own calls make errors of any kind of it
                 self.refused += 1
-                where = traceback.extract_tb(error.__traceback__)[-1].filename
-                if isinstance(error, SystemError) and "_core" in where:  # it failed and didn't say why
-                    raise
+                # Only then is asked where: memory may be missing for that, too.
+                if isinstance(error, SystemError) and "_core" in traceback.extract_tb(error.__traceback__)[-1].filename:
+                    raise  # it failed and didn't say why
 
     def go_on(self) -> None:
         """With memory again the log works, or says that it failed or is closed."""
@@ -145,7 +147,7 @@ class Life:
 
 def child(life: Life, faults: Faults, index: int) -> int:
     signal.alarm(PATIENCE)
-    faulthandler.dump_traceback_later(PATIENCE / 2)
+    faulthandler.dump_traceback_later(PATIENCE / 2, file=life.directory.with_suffix(STACKS).open("w"))
     faults.arm(index)
     try:
         life.live()
@@ -179,6 +181,12 @@ def judge(directory: Path, notes: Notes) -> str:
     return "" if [record.lsn for record in walcore.read(directory)] == [*found, lsn] else "not to be gone on with"
 
 
+def hang(stacks: Path) -> str:
+    """A thread whose own memory ran out before it could say that it runs is waited for by Thread.start for ever."""
+    found = stacks.read_text()
+    return "ok" if re.search(r'threading\.py", line \d+ in start$', found, re.MULTILINE) else f"it hangs: {found}"
+
+
 def run(folder: Path, faults: Faults, number: int, notes: Notes) -> str:
     """One child, and what came of it."""
     directory = folder / f"wal-{number}"
@@ -195,7 +203,11 @@ def run(folder: Path, faults: Faults, number: int, notes: Notes) -> str:
     status = os.waitpid(pid, 0)[1]
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        return "it hangs" if number == signal.SIGALRM else f"killed by {signal.Signals(number).name}"
+        return (
+            hang(directory.with_suffix(STACKS))
+            if number == signal.SIGALRM
+            else f"killed by {signal.Signals(number).name}"
+        )
     wrong = judge(directory, notes)
     shutil.rmtree(directory, ignore_errors=True)
     code = os.WEXITSTATUS(status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import gzip
 import os
 import stat
@@ -14,6 +15,7 @@ import oracle
 import pytest
 from folders import STORE, plain, put, sealed
 
+import walcore
 from walcore import system
 from walcore.segments import Directory, PurgeMarker, list_segments, open_segment, sync_file
 
@@ -197,6 +199,27 @@ def test_a_failed_creation_leaves_nothing_and_tells_call_and_path(
         assert [s.name for s in directory.segments()] == ["wal-7.v1"]
 
 
+def test_a_temporary_name_that_stays_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a failure it left the segment under its name too, and the next one got the same number."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EACCES, "not yours")
+
+    with walcore.open(tmp_path) as wal:
+        with monkeypatch.context() as patch:
+            patch.setattr(system.calls, "unlink", refuse)
+            for number in range(1, 4):
+                wal.commit(wal.log_mint(number, "I", "x"))
+                wal.rotate()
+        wal.commit(wal.log_mint(4, "I", "x"))
+    assert [segment.number for segment in list_segments(tmp_path) if not segment.sealed] != []
+    with walcore.open(tmp_path) as wal:
+        assert not wal.opening.faults
+        assert not wal.opening.quarantined
+    assert [record.lsn for record in walcore.read(tmp_path)] == [1, 2, 3, 4]
+    assert not list(tmp_path.glob("*.walcore-tmp"))
+
+
 def test_a_failed_creation_is_told_of_whatever_fails_while_it_is_undone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +230,7 @@ def test_a_failed_creation_is_told_of_whatever_fails_while_it_is_undone(
         raise OSError(errno.EIO, "closing failed")
 
     full = lambda: OSError(errno.ENOSPC, "full")  # noqa: E731
+    gc.collect()  # what other tests left open is not closed by this one's call
     with Directory(tmp_path) as directory, folders.failing(monkeypatch, 3, full, for_ever=False):
         monkeypatch.setattr(system.calls, "close", complaining)
         with pytest.raises(OSError, match="full") as caught:

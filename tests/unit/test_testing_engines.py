@@ -93,7 +93,7 @@ def recovers(cut: PowerCut) -> None:
 def test_an_engine_that_is_right_passes_five_hundred_power_cuts(tmp_path: Path) -> None:
     with Disk(tmp_path / "d") as disk:
         work(disk, "")
-    assert disk.try_power_cuts(tmp_path / "cuts", recovers, seeds=range(18)) >= 500
+    assert disk.try_power_cuts(tmp_path / "cuts", recovers, seeds=range(24)) >= 500
 
 
 @pytest.mark.parametrize(
