@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("walcore")
 
 _NANOSECONDS: Final = 1_000_000_000
+# Seconds: less than a thread takes to start.
+_MOMENT: Final = 2e-5
 # Thirty years, in seconds: as good as for ever, and no number that a lock refuses.
 _LONG: Final = 1e9
 # Seconds since 1970 have ten digits until 2286; only the size of a header is reckoned from this.
@@ -66,9 +68,20 @@ class Tail:
     # -- called by the core -------------------------------------------------------------------------------------------
 
     def start_loop(self) -> None:
-        """Start the writer loop's thread.  Raises RuntimeError where none may start."""
+        """Start the writer loop's thread; it runs when this returns.
+
+        Raises:
+            RuntimeError: none may start here.
+            MemoryError: it had no memory to begin with.
+        """
         thread = threading.Thread(target=self.core.run, name="walcore-writer", daemon=True)
         thread.start()
+        # A thread whose memory runs out before its first call ends unheard; nobody may wait for such a loop.
+        while not self.core.loop_runs:
+            if not thread.is_alive():
+                msg = "the writer's thread ended before its first call"
+                raise MemoryError(msg)
+            time.sleep(_MOMENT)
         self.writer_thread = thread
 
     def begin(self, number: int, first_id: int, last_lsn: int) -> tuple[int, int]:

@@ -52,6 +52,16 @@ def test_ctrl_c_while_the_writer_thread_starts_leaves_a_log_that(
     walcore.open(tmp_path).close()
 
 
+def test_a_writer_that_dies_at_birth_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wal = walcore.open(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "run", lambda self: None)
+        with pytest.raises(MemoryError, match="before its first call"):
+            wal.log_mint(1, "I", "a")
+    assert wal.commit(wal.log_mint(2, "I", "b")) == 1
+    wal.close()
+
+
 def test_a_start_that_fails_late_gives_back_the_lead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     began = threading.Event()
 

@@ -1,4 +1,6 @@
 from walcore._core.drain import Drain
 
 class GroupCommit(Drain):
+    @property
+    def loop_runs(self) -> bool: ...
     def run(self) -> None: ...

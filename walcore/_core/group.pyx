@@ -197,6 +197,15 @@ cdef class GroupCommit(Drain):
         pthread_mutex_unlock(&self.mutex)
         post_all(wakes)
 
+    @property
+    def loop_runs(self):
+        """Whether `run` was entered; it stays so."""
+        cdef bint runs
+        pthread_mutex_lock(&self.mutex)
+        runs = self.loop_runs
+        pthread_mutex_unlock(&self.mutex)
+        return runs
+
     cdef int ready(self) except -1:
         """Before the first record: a thread for the loop, where one may start."""
         cdef bint first
