@@ -2,11 +2,12 @@
 
 from libc.stdint cimport int64_t
 
-from walcore._core.drain cimport Drain, Loop
+from walcore._core.lead cimport Loop
+from walcore._core.steps cimport Steps
 from walcore._core.waiters cimport DISK_FULL, Need, Outcome, Waiter
 
 
-cdef class GroupCommit(Drain):
+cdef class GroupCommit(Steps):
     cdef int wait(self, Need need, int64_t target, int64_t deadline, bint closes) except -1
     cdef bint may_lead(self, Need need, int64_t deadline) noexcept nogil
     cdef Outcome lead_for(self, Need need, bint syncs) except? DISK_FULL

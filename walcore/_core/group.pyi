@@ -1,6 +1,6 @@
-from walcore._core.drain import Drain
+from walcore._core.steps import Steps
 
-class GroupCommit(Drain):
+class GroupCommit(Steps):
     @property
     def loop_runs(self) -> bool: ...
     def run(self) -> None: ...

@@ -10,7 +10,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc
 
-from walcore._core.drain cimport (
+from walcore._core.lead cimport (
     CLOSED, CLOSING, CONTROL_WORK, ENDED, FAILED, FOR_EVER, FULL, NOT_STARTED, OPEN, RUNNING, UNAVAILABLE, WANT_SYNC,
     WANT_WRITE, Drained, State, wants,
 )
@@ -18,6 +18,7 @@ from walcore._core.platform cimport (
     WALCORE_WAKE_INTERRUPTED, WALCORE_WAKE_POSTED, WALCORE_WAKE_TIMED_OUT, pthread_mutex_lock, pthread_mutex_unlock,
     walcore_now, walcore_wake_init, walcore_wake_reset, walcore_wake_wait,
 )
+from walcore._core.steps cimport Steps
 from walcore._core.waiters cimport (
     DISK_FULL, LEADS, LOOK, LOOP_ENDED, NOTHING, PURGED, SYNCED, WRITTEN, append_waiter, post_all, unlink_waiter,
 )
@@ -25,7 +26,7 @@ from walcore._core.waiters cimport (
 from walcore.errors import WalClosedError, WalError, WalTimeoutError
 
 
-cdef class GroupCommit(Drain):
+cdef class GroupCommit(Steps):
     """Waiting for what the lead does, and the loop."""
 
     cdef int wait(self, Need need, int64_t target, int64_t deadline, bint closes) except -1:
@@ -64,14 +65,14 @@ cdef class GroupCommit(Drain):
         return 0
 
     cdef inline bint may_lead(self, Need need, int64_t deadline) noexcept nogil:
-        if self.loop == UNAVAILABLE or self.loop == ENDED:
+        if not self.has_loop():
             return True
         return deadline == FOR_EVER and (need == SYNCED or need == WRITTEN) and not self.wanted & CONTROL_WORK
 
     cdef Outcome lead_for(self, Need need, bint syncs) except? DISK_FULL:
         """Drains with the lead held, for a caller that waits for `need`."""
         cdef Drained drained
-        if self.loop == UNAVAILABLE or self.loop == ENDED:
+        if not self.has_loop():
             drained = self.serve(WANT_SYNC if need != WRITTEN else WANT_WRITE)
         else:
             drained = self.drain(True, syncs, False)

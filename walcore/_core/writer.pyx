@@ -1,7 +1,7 @@
 """The writer of one log: producers' frames packed into two halves of a buffer, and what the front door asks for.
 
 A producer measures its record, then packs the frame into the active half under the mutex, taking its LSN there: file
-order is LSN order.  drain.pyx has the state and its rules, group.pyx tells who writes and syncs.
+order is LSN order.  lead.pyx has the state and its rules, group.pyx tells who writes and syncs.
 """
 
 cimport cython
@@ -12,15 +12,15 @@ from libc.stdlib cimport free, malloc
 from walcore._core.buffer cimport (
     Half, half_adds, half_content, half_empty, half_fits, half_starts_segment, half_takes_large,
 )
-from walcore._core.drain cimport (
-    CLOSED, CLOSING, FOR_EVER, NANOSECONDS, NOT_STARTED, OPEN, UNAVAILABLE, WANT_BACK, WANT_FINISH, WANT_PURGE,
-    WANT_WRITE,
-)
 from walcore._core.encode cimport (
     CRC_SIZE, FRAME_OVERHEAD, INT_DIGITS_MAX, MINT_FIXED, Mint, int_size, mint_json_size, mint_text_size,
     put_mint_body, put_mint_frame, take_mint,
 )
 from walcore._core.group cimport GroupCommit
+from walcore._core.lead cimport (
+    CLOSED, CLOSING, FOR_EVER, NANOSECONDS, NOT_STARTED, OPEN, UNAVAILABLE, WANT_BACK, WANT_FINISH, WANT_PURGE,
+    WANT_WRITE,
+)
 from walcore._core.platform cimport (
     WALCORE_WAKE_INTERRUPTED, WALCORE_WAKE_TIMED_OUT, pthread_mutex_lock, pthread_mutex_unlock, walcore_now,
     walcore_wake_post, walcore_wake_wait,

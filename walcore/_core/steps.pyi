@@ -1,0 +1,3 @@
+from walcore._core.drain import Drain
+
+class Steps(Drain): ...
