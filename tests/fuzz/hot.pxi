@@ -7,6 +7,7 @@ from libc.stdint cimport uintptr_t
 
 from walcore._core.crc32c cimport walcore_crc32c_sse42, walcore_crc32c_supported, walcore_crc32c_table
 from walcore._core.endian cimport put_u32_le
+from walcore._core.jsonstring cimport ESCAPED, unescape
 
 cdef Decoder _hot_decoder = Decoder(("I", "B", "L", "N"))
 cdef bint _has_sse42 = walcore_crc32c_supported(b"sse4.2")
@@ -29,13 +30,13 @@ cdef void _hot_crc(const uint8_t* data, size_t size) noexcept nogil:
 
 
 cdef void _hot_string(const Span* span, const uint8_t* start, const uint8_t* end) noexcept nogil:
-    """It lies in its frame, ends at a quote, and what it stands for has the room that `_string` gives it."""
+    """It lies in its frame, ends at a quote, and what it stands for has the room that `string_of` gives it."""
     cdef uint8_t* room
     cdef Py_ssize_t size
     _holds(span.data > start and span.size >= 0 and span.data + span.size < end and span.data[span.size] == c'"')
     if span.flags & ESCAPED:
         room = <uint8_t*> malloc(<size_t> span.size)
-        size = _unescape(span.data, span.size, room)
+        size = unescape(span.data, span.size, room)
         _holds(0 < size < span.size)
         free(room)
 

@@ -1,6 +1,8 @@
 """C view of the decoder: `Record`, for those who read its fields without Python."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t
+
+from walcore._core.jsonstring cimport Span
 
 
 cdef class Record:
@@ -11,13 +13,6 @@ cdef class Record:
     cdef readonly object datatype
     cdef readonly object language
     cdef readonly int32_t hash
-
-
-# One string of a mint frame as it lies in the buffer, without its quotes.
-cdef struct Span:
-    const uint8_t* data
-    Py_ssize_t size
-    int flags                        # 0: plain ASCII, can be copied as it is
 
 
 # A canonical mint frame, taken apart but not yet turned into objects.
