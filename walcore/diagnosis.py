@@ -17,8 +17,18 @@ from walcore.errors import StoreMismatchError, WalError
 from walcore.findings import Diagnosis, Gap, Place
 from walcore.format import MAX_INT32, MAX_LSN, PURGE_NAME
 from walcore.frames import HARMLESS, Fault, FaultKind
-from walcore.plan import cut_off, find_losses, foreign, known_size, known_sizes, list_all, missing, replaced, same_store
-from walcore.plan import vouches as is_vouched
+from walcore.plan import (
+    cut_off,
+    find_losses,
+    foreign,
+    known_size,
+    known_sizes,
+    list_all,
+    missing,
+    replaced,
+    same_store,
+    vouches,
+)
 from walcore.salvage import Salvage, examine, header_bytes, only_in, told_by
 from walcore.spans import Spans
 from walcore.state import read_state
@@ -96,7 +106,7 @@ class _Work:
                 self.found.aside.append((examine(self.folder, segment, 0), FOREIGN))
         if self.state:
             self.found.losses = find_losses(self.state, own)
-            if any(is_vouched(self.state, segment) for segment in own):
+            if any(vouches(self.state, segment) for segment in own):
                 self.vouched_number = self.state.number
         for segment in own:
             known = 0 < segment.number <= self.vouched_number

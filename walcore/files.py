@@ -31,21 +31,11 @@ _MOVE: Final = "walcore needs this name for a file or folder of its own; move aw
 _ODD: Final = dict.fromkeys((errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.ENXIO), _MOVE)
 
 
-def sync_file(fd: int) -> None:
-    """Bring the data of `fd`, and the size that it needs to be read, to the disk.  Raises OSError."""
-    calls.fdatasync(fd)
-
-
 def write_all(fd: int, data: bytes | memoryview) -> None:
     """Write all of `data`, going on after short writes."""
     view = memoryview(data)
     while view:
         view = view[calls.write(fd, view) :]
-
-
-def sync_folder(fd: int) -> None:
-    """Bring the names in the directory `fd` to the disk.  Raises OSError."""
-    calls.fsync(fd)
 
 
 def folder_mode(file_mode: int | None) -> int:

@@ -118,7 +118,7 @@ def open_directory(directory: Directory, store_uuid: str | None) -> Opening:
     if marker:
         carry_out(directory, marker)
         segments, state = directory.segments(), read_state(directory)
-    repair = _Repair(directory, store, state)
+    repair = _Opener(directory, store, state)
     try:
         opening = repair.run(segments, purge_finished=marker is not None)
     except OSError as exc:
@@ -170,7 +170,7 @@ def _owner(
 
 
 @dataclass(slots=True)
-class _Repair:
+class _Opener:
     directory: Directory
     store: str
     state: State | None

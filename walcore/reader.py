@@ -231,7 +231,7 @@ class Pass:
             frames = FrameReader(segment, fd, size, records=True, vouched=found.known(segment))
             place = self.segments
             self.segments += 1
-            growing = partial(self._growing, fd, segment) if number == last else bool
+            growing = partial(self._growing, fd, segment) if number == last else lambda: False
             for batch in self._frames(frames, growing, more=number < last):
                 while self._strays and self._strays[-1][0] < batch[0].lsn:
                     yield from self._stray(directory)

@@ -30,8 +30,6 @@ from walcore.files import (
     inherit,
     open_regular,
     same_content,
-    sync_file,
-    sync_folder,
     told,
     write_all,
 )
@@ -53,7 +51,6 @@ __all__ = [
     "list_segments",
     "open_segment",
     "parse_header",
-    "sync_file",
     "write_all",
 ]
 
@@ -152,7 +149,7 @@ class Directory:
             if self._sync_errno:
                 raise OSError(self._sync_errno, os.strerror(self._sync_errno))
             try:
-                sync_folder(self.fd)
+                calls.fsync(self.fd)
             except OSError as exc:
                 self._sync_errno = exc.errno or errno.EIO
                 raise
@@ -166,7 +163,7 @@ class Directory:
         with told("fsync", self.path.parent), suppress(PermissionError):
             fd = calls.open("..", FOLDER_FLAGS, dir_fd=self.fd)
             try:
-                sync_folder(fd)
+                calls.fsync(fd)
             finally:
                 calls.close(fd)
 
@@ -304,9 +301,9 @@ class Directory:
         return fd
 
     def sync_data(self, fd: int, name: str) -> None:
-        """`sync_file`, with the path in the error."""
+        """Bring the data of `fd`, and the size that it needs to be read, to the disk; `name` is told in an error."""
         with told("fdatasync", self.path / name):
-            sync_file(fd)
+            calls.fdatasync(fd)
 
     def publish(self, temporary: str, name: str) -> None:
         """Give a synced temporary file its name, replacing nothing.  The caller syncs the directory.

@@ -17,7 +17,7 @@ from folders import STORE, plain, put, sealed
 
 import walcore
 from walcore import system
-from walcore.segments import Directory, PurgeMarker, list_segments, open_segment, sync_file
+from walcore.segments import Directory, PurgeMarker, list_segments, open_segment
 
 
 def make(directory: Path, number: int, first_id: int) -> str:
@@ -378,10 +378,10 @@ def test_a_directory_gone_from_its_path_is_still_the_one_worked_on(tmp_path: Pat
     assert list(folders.tree(tmp_path / "moved")) == ["wal-1.v1"]
 
 
-def test_an_error_of_a_sync_comes_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_a_sync_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_fd: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(system.calls, "fdatasync", fail)
-    with pytest.raises(OSError, match="Input/output"):
-        sync_file(0)
+    with Directory(tmp_path) as directory, pytest.raises(OSError, match="Input/output"):
+        directory.sync_data(0, "wal-1.v1")
