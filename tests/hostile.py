@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import struct
 import zlib
 from collections.abc import Callable, Iterable
@@ -14,9 +13,10 @@ import crc32c
 import oracle
 from folders import STORE, mint, plain
 from logs import raw_frame
+from tally import LONG
 
 MIB: Final = 1 << 20
-TIMES: Final = 10 if os.environ.get("WALCORE_LONG") else 1
+TIMES: Final = 10 if LONG else 1
 WIDE: Final = 8 * MIB
 FRAME: Final = 512 * MIB
 """The largest JSON that the format allows."""

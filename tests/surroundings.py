@@ -17,12 +17,13 @@ from typing import Any, Final
 
 import folders
 import logs
+from tally import LONG
 
 import walcore
 from walcore.cli.app import run
 
 SECRET: Final = "urn:not-of-this-log"
-SECONDS: Final = 600 if os.environ.get("WALCORE_LONG") else 30
+SECONDS: Final = 600 if LONG else 30
 
 
 def make_outside(root: Path) -> Path:

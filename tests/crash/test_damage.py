@@ -18,10 +18,10 @@ import folders
 import logs
 import oracle
 import pytest
+from tally import LONG
 
 import walcore
 
-LONG = bool(os.environ.get("WALCORE_LONG"))
 FIRST_SEED = int(os.environ.get("WALCORE_DAMAGE_FROM", "0"))
 RANDOM = 1_000_000 if LONG else 2_000
 SECONDS = 6_000 if LONG else 60

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 import odd_logs
 import readers
+from tally import LONG
 
-ROUNDS = 200_000 if os.environ.get("WALCORE_LONG") else 2000
+ROUNDS = 200_000 if LONG else 2000
 
 
 def test_damaged_logs_are_read_alike(shared: Path, tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 import player
 import pytest
 import witness
+from tally import LONG
 
 import walcore
 
-ROUNDS = 40 if os.environ.get("WALCORE_LONG") else 6
+ROUNDS = 40 if LONG else 6
 Damage = Callable[[bytes, int, random.Random], bytes]
 
 

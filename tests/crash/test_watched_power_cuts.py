@@ -7,17 +7,16 @@ fails names the workload's seed, the step and the seed of the state: `work(disk,
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from random import Random
 
 import pytest
+from tally import LONG
 
 import walcore
 from walcore.testing import Disk, PowerCut
 
-LONG = os.environ.get("WALCORE_LONG") == "1"
 STATES = 50_000 if LONG else 1_000
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import replay
+from original import FIELDS
 
 import walcore
 
@@ -47,7 +48,7 @@ def dump(harness: Harness, directory: Path) -> list[tuple[Any, ...]]:
     """What RDF4J's side reads of a directory, as tuples of a Record's fields."""
     rows = [json.loads(line) for line in harness("dump", directory)]
     assert rows.pop() == {"last": rows[-1]["lsn"] if rows else 0}
-    return [tuple(row[key] for key in ("lsn", "id", "vk", "lex", "dt", "lang", "hash")) for row in rows]
+    return [tuple(row[key] for key in FIELDS) for row in rows]
 
 
 def fields(record: walcore.Record) -> tuple[Any, ...]:

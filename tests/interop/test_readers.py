@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,12 +16,12 @@ import odd_logs
 import readers
 import stories
 import traces
+from original import FIELDS
+from tally import LONG
 from traces import Story
 
 pytestmark = pytest.mark.interop
-LONG = bool(os.environ.get("WALCORE_LONG"))
 DAMAGED, STORIES, OF_A_STORY = (2000, 60, 20) if LONG else (80, 5, 4)
-FIELDS = ("lsn", "id", "vk", "lex", "dt", "lang", "hash")
 
 
 def by_rdf4j(command: list[str], directories: list[Path]) -> list[tuple[list[readers.Row], str]]:

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tally import LONG
 
 HERE = Path(__file__).parent
-LONG = bool(os.environ.get("WALCORE_LONG"))
 END = 1_000_000
 STEPS = {"core": 1, "python": 1 if LONG else 251}
 """Of the numbers in life.py, every so many; it ends by itself when no request is that late."""
