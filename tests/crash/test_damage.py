@@ -6,9 +6,7 @@ import contextlib
 import gzip
 import io
 import logging
-import os
 import random
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -18,13 +16,10 @@ import folders
 import logs
 import oracle
 import pytest
-from tally import LONG
+from tally import LONG, Tally
 
 import walcore
 
-FIRST_SEED = int(os.environ.get("WALCORE_DAMAGE_FROM", "0"))
-RANDOM = 1_000_000 if LONG else 2_000
-SECONDS = 6_000 if LONG else 60
 Files = dict[str, bytes]
 LOGS = [(sealed, closed) for sealed in (False, True) for closed in (False, True)]
 NAMES = ["plain, after a crash", "plain, closed", "sealed, after a crash", "sealed, closed"]
@@ -115,11 +110,11 @@ def test_a_file_cut_at_any_length_is_named_and_repaired(tmp_path: Path, sealed: 
 
 
 def test_random_damage_is_never_read_as_a_record_and_is_repaired(tmp_path: Path) -> None:
-    """Seed n does the same damage each time; WALCORE_DAMAGE_FROM is where the long form goes on."""
+    """Seed n does the same damage each time."""
     logs_ = [whole(tmp_path / str(n), sealed=sealed, closed=closed) for n, (sealed, closed) in enumerate(LOGS)]
     kinds: Counter[str] = Counter()
-    deadline, seed, refused = time.monotonic() + SECONDS, FIRST_SEED, 0
-    while seed < RANDOM and time.monotonic() < deadline:
+    tally = Tally("random damage")
+    for (seed,) in tally.numbers(2_000, 1_000_000):
         dice = random.Random(seed)
         number = dice.randrange(len(LOGS))
         files = damage.at_random(logs_[number], dice)
@@ -132,13 +127,12 @@ def test_random_damage_is_never_read_as_a_record_and_is_repaired(tmp_path: Path)
             assert (
                 not (directory / "walcore.state").exists() or files["walcore.state"] != logs_[number]["walcore.state"]
             )
-            refused += 1
+            kinds["refused"] += 1
         else:
             kinds.update(set(judged.kinds))
-        seed += 1
-    print(f"random damage, seeds {FIRST_SEED} to {seed - 1}: {seed - FIRST_SEED} damaged logs, {refused} without any "
-          f"word whose they are; {dict(kinds)}; go on with WALCORE_DAMAGE_FROM={seed}")  # fmt: skip
-    assert kinds
+            tally.more += bool(judged.kinds)
+    print(f"{tally.done} logs damaged at random, {tally.more} of them with a fault; in this run {dict(kinds)}")
+    assert tally.more > 0
 
 
 # -- whole files ------------------------------------------------------------------------------------------------------
