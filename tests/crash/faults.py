@@ -1,34 +1,18 @@
-"""The preloaded shim: building it, starting a program under it, and, in that program, arming it."""
+"""The preloaded shim: starting a program under it, and, in that program, arming it."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Final
 
-SOURCE: Final = Path(__file__).with_name("shim.c")
 KINDS: Final = {
     "open": 1, "write": 2, "fdatasync": 4, "fsync": 8, "ftruncate": 16, "link": 32, "unlink": 64, "rename": 128,
     "read": 256, "fcntl": 512, "stat": 1024, "readdir": 2048, "lseek": 4096, "mkdir": 8192, "close": 16384,
 }  # fmt: skip
 SHORT, KILL, SLOW, LIE = -1, -2, -3, -4
 FOR_EVER: Final = 1 << 40
-
-
-def build(folder: Path) -> Path | None:
-    """Compile the shim into `folder`; None where that can't be done."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None or not sys.platform.startswith("linux"):
-        return None
-    target = folder / "shim.so"
-    # The real functions are looked up by the names that the interpreter calls: no renaming of open to open64.
-    command = [compiler, "-Wall", "-Wextra", "-O1", "-shared", "-fPIC", "-U_FILE_OFFSET_BITS", "-U_FORTIFY_SOURCE"]
-    done = subprocess.run([*command, "-o", target, SOURCE, "-ldl", "-lpthread"], capture_output=True, check=False)
-    return target if done.returncode == 0 else None
 
 
 def environment(shim: Path) -> dict[str, str]:

@@ -50,7 +50,6 @@ int shim_arm(long from, long to)
     return known;
 }
 
-long shim_count(void) { return count; }
 long shim_hits(void) { return hits; }
 int shim_blocks(void) { return blocks; }
 

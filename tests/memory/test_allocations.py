@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import preloads
 import pytest
 from tally import LONG
 
@@ -20,11 +21,7 @@ STEPS = {"core": 1, "python": 1 if LONG else 251}
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("shim") / "shim.so"
-    command = ["cc", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-o", target, HERE / "shim.c", "-ldl"]
-    if not sys.platform.startswith("linux") or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("what makes malloc fail needs Linux with glibc and a C compiler")
-    return target
+    return preloads.build(HERE / "shim.c", tmp_path_factory.mktemp("shim"))
 
 
 @pytest.mark.parametrize("how", ["once", "many"])

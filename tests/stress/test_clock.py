@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import preloads
 import pytest
 from tally import LONG
 
@@ -18,12 +18,7 @@ JUMPS = 200 if LONG else 18  # each wait with each jump
 @pytest.fixture
 def clock(tmp_path: Path) -> Path:
     """The shim, compiled."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None or not sys.platform.startswith("linux"):
-        pytest.skip("a wall clock that jumps needs Linux and a C compiler")
-    built = tmp_path / "clock.so"
-    subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", built, HERE / "clock.c", "-ldl"], check=True)
-    return built
+    return preloads.build(HERE / "clock.c", tmp_path)
 
 
 def test_a_jump_of_the_wall_clock_moves_no_wait(clock: Path, tmp_path: Path) -> None:
