@@ -11,13 +11,13 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import faults
 import folders
 import pytest
+from together import together
 
 import walcore
 from walcore import system
@@ -27,15 +27,6 @@ HERE = Path(__file__).parent
 
 def lsns(directory: Path) -> list[int]:
     return [record.lsn for record in walcore.read(directory)]
-
-
-def in_threads(count: int, work: Callable[[], None]) -> None:
-    threads = [threading.Thread(target=work) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-        assert not thread.is_alive()
 
 
 def under_shim(shim: Path, program: str, *arguments: object) -> str:
@@ -60,7 +51,7 @@ def test_01_the_files_order_is_that_of_the_lsns(tmp_path: Path) -> None:
             for id in range(300):
                 wal.log_mint(id, "I", "x" * (id % 50))
 
-        in_threads(8, work)
+        together([work] * 8)
     assert lsns(tmp_path / "wal") == list(range(1, 2401))
 
 

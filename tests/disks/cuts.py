@@ -21,6 +21,7 @@ import walcore
 from walcore.system import calls
 
 CUTS_OF_A_LOG: Final = 20
+SIZE: Final = 1 << 29
 STEPS: Final = {
     "COMMIT": "append:9 promise threads:4 many:30 promise rotate append:3 flush append:2 promise large:1 promise",
     "ALWAYS": "append:7 threads:3 rotate append:1",
@@ -106,17 +107,10 @@ def _write(out: int, directory: Path, policy: str, number: int, steps: str, *, l
 class _Liar:
     """The core's calls, without any sync."""
 
-    def pwrite(self, fd: int, data: bytes, offset: int, /) -> int:
-        return os.pwrite(fd, data, offset)
+    pwrite, ftruncate, fstat = os.pwrite, os.ftruncate, os.fstat
 
     def fdatasync(self, fd: int, /) -> None:
         pass
-
-    def ftruncate(self, fd: int, size: int, /) -> None:
-        os.ftruncate(fd, size)
-
-    def fstat(self, fd: int, /) -> os.stat_result:
-        return os.fstat(fd)
 
 
 def _judge(directory: Path, promises: witness.Promises, when: str) -> None:
@@ -128,5 +122,5 @@ if __name__ == "__main__":
     # python cuts.py PLACE ext4|xfs FIRST LAST: these cuts again, in a file system of their own.
     where, kind, first, last = sys.argv[1:]
     mounts.enter_own_namespace()
-    with mounts.image(Path(where), kind, 1 << 29) as mounted:
+    with mounts.image(Path(where), kind, SIZE) as mounted:
         print(log_cut_off(mounted, int(first), int(last)))

@@ -12,6 +12,7 @@ import player
 import pytest
 import witness
 from tally import Tally
+from together import together
 
 import walcore
 
@@ -64,15 +65,6 @@ class Crowd:
         except BaseException as error:
             self.problems.append(repr(error))
 
-    def run(self) -> None:
-        threads = [threading.Thread(target=self.work, daemon=True) for _ in range(THREADS)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-            if thread.is_alive():
-                self.problems.append("it hangs")
-
 
 def fill_and_free(mount: mounts.Mount, cycles: range) -> int:
     """One log on a disk that gets full and free so often; returns how many records were promised."""
@@ -82,7 +74,7 @@ def fill_and_free(mount: mounts.Mount, cycles: range) -> int:
         crowd = Crowd(wal, 1)
         for number in cycles:
             ballast = fill(mount, random.Random(f"full {number}").randrange(200_000))
-            crowd.run()
+            together([crowd.work] * THREADS, 60)
             assert crowd.problems == [], f"cycle {number}"
             assert wal.stats().state == "open"
             ballast.unlink()

@@ -9,13 +9,11 @@ import mounts
 import pytest
 from tally import Tally
 
-SIZE = 1 << 29
-
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
 def test_nothing_promised_is_lost_by_a_power_cut(tmp_path: Path, kind: str) -> None:
     tally = Tally(f"power cuts of {kind}")
-    with mounts.image(tmp_path / kind, kind, SIZE) as mount:
+    with mounts.image(tmp_path / kind, kind, cuts.SIZE) as mount:
         for numbers in tally.numbers(cuts.CUTS_OF_A_LOG, 1000, cuts.CUTS_OF_A_LOG):
             try:
                 tally.more += cuts.log_cut_off(mount, numbers.start, numbers.stop)
@@ -27,5 +25,5 @@ def test_nothing_promised_is_lost_by_a_power_cut(tmp_path: Path, kind: str) -> N
 
 def test_a_disk_whose_syncs_do_nothing_is_found_out(tmp_path: Path) -> None:
     """The check bites: without a sync the power cut takes what was promised."""
-    with mounts.image(tmp_path / "ext4", "ext4", SIZE) as mount, pytest.raises(cuts.Lost, match="promise"):
+    with mounts.image(tmp_path / "ext4", "ext4", cuts.SIZE) as mount, pytest.raises(cuts.Lost, match="promise"):
         cuts.log_cut_off(mount, 0, cuts.CUTS_OF_A_LOG, lies=True)
