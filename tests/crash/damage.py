@@ -25,7 +25,13 @@ from walcore.state import State, write_state
 MODES = ("STRICT", "STOP", "SEGMENT", "SALVAGE")
 SEGMENTS = [[logs.record(lsn) for lsn in range(first, first + 3)] for first in (1, 4, 7)]
 RECORDS = [one for segment in SEGMENTS for one in segment]
-ROWS = {one.lsn: tuple(logs.as_row(one).values()) for one in RECORDS}
+
+
+def row(one: walcore.Record) -> tuple[Any, ...]:
+    return tuple(logs.as_row(one).values())
+
+
+ROWS = {one.lsn: row(one) for one in RECORDS}
 
 
 @dataclass
@@ -66,10 +72,6 @@ def vouch(directory: Path) -> None:
     )
     with Directory(directory) as opened:
         write_state(opened, state)
-
-
-def row(one: walcore.Record) -> tuple[Any, ...]:
-    return (one.lsn, one.id, str(one.kind), one.lexical, one.datatype, one.language, one.hash)
 
 
 def read(directory: Path, mode: str) -> tuple[list[tuple[Any, ...]], walcore.Report]:

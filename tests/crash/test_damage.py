@@ -265,14 +265,10 @@ def command(*words: object) -> tuple[int, str]:
     pytest.importorskip("rich")
     from walcore.cli import main
 
-    class Stream(io.TextIOWrapper):
-        def __init__(self) -> None:
-            super().__init__(io.BytesIO(), encoding="utf-8", write_through=True)
-
-    out, err = Stream(), Stream()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    stream = io.TextIOWrapper(said := io.BytesIO(), encoding="utf-8", write_through=True)
+    with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
         status = main([str(word) for word in words])
-    return status, "".join(one.buffer.getvalue().decode() for one in (out, err))  # type: ignore[attr-defined]
+    return status, said.getvalue().decode()
 
 
 # -- a crash while it repairs -----------------------------------------------------------------------------------------

@@ -166,7 +166,7 @@ def judge(directory: Path, notes: Notes) -> str:
     """What is wrong with what the child left; "" if nothing is."""
     promised = notes.promised()
     if not directory.exists():
-        return f"{len(promises)} promises and no directory" if (promises := promised) else ""
+        return f"{len(promised)} promises and no directory" if promised else ""
     reader = walcore.read(directory)
     found = {record.lsn: record.id for record in reader}
     if not reader.report.complete:
