@@ -217,6 +217,16 @@ except walcore.WalError: print('refused')
     assert under_shim(shim, program, tmp_path / "wal").split() == ["failed", "refused"]
 
 
+def test_07_a_commit_that_waits_for_nothing_is_refused_once_the_log_is_closed(tmp_path: Path) -> None:
+    """Under INTERVAL it returns at once, and on a closed log that would be a success of which nobody is told more."""
+    wal = walcore.open(tmp_path / "wal", sync_policy="INTERVAL", sync_interval=3600)
+    wal.commit(wal.log_mint(1, "I", "x"))
+    assert wal.durable_lsn == 0
+    wal.close()
+    with pytest.raises(walcore.WalClosedError):
+        wal.commit()
+
+
 def test_08_search_finds_ids_that_do_not_rise(tmp_path: Path) -> None:
     with walcore.open(tmp_path / "wal", max_segment_bytes=1024) as wal:
         for id in (50, 3, 99, 1, 70, 2):
