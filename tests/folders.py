@@ -13,6 +13,7 @@ from typing import Any
 
 import oracle
 
+import walcore
 from walcore import system
 from walcore.errors import WalFullError
 
@@ -51,6 +52,11 @@ def tree(directory: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(directory)): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()
     }
+
+
+def lsns(directory: Path) -> list[int]:
+    """The LSNs of all records of a log without damage."""
+    return [record.lsn for record in walcore.read(directory, mode="STRICT")]
 
 
 class Killed(BaseException):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from folders import lsns
 
 import walcore
 from walcore import segments
@@ -67,10 +68,6 @@ def in_threads(count: int, work: Callable[[], object]) -> list[BaseException | N
         thread.join(10)
         assert not thread.is_alive(), "it hangs"
     return ends
-
-
-def lsns(directory: Path) -> list[int]:
-    return [record.lsn for record in walcore.read(directory)]
 
 
 @pytest.mark.parametrize("policy", ["COMMIT", "ALWAYS", "INTERVAL"])

@@ -1,4 +1,4 @@
-"""A disk that is full at any byte of a frame leaves whole ones, and the log goes on once there is room."""
+"""A disk full at any byte of a frame leaves whole ones; the log goes on once there is room, unless a sync met it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import oracle
 import pytest
+from folders import lsns
 
 import walcore
 from walcore import system
@@ -44,10 +45,6 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     disk = Disk()
     monkeypatch.setattr(system.calls, "core", disk)
     return disk
-
-
-def lsns(directory: Path) -> list[int]:
-    return [record.lsn for record in walcore.read(directory)]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT], ids=["disk", "quota"])
@@ -140,5 +137,24 @@ def test_who_waits_for_room_is_released(tmp_path: Path, disk: Disk, end: str) ->
     kind = walcore.WalClosedError if end == "close" else walcore.WalFailedError
     assert [type(error) for error in ends] == [kind] * 6
     disk.gate.set()
+    with pytest.raises(walcore.WalFailedError):
+        wal.close()
+
+
+def test_a_full_disk_met_by_a_sync_of_the_directory_fails_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(fd: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    wal = walcore.open(tmp_path)
+    lsn = wal.log_mint(1, "I", "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(system.calls, "fsync", no_room)
+        with pytest.raises(walcore.WalFailedError) as caught:
+            wal.commit(lsn)
+    assert (caught.value.call, caught.value.durable_lsn) == ("fsync", 0)
+    with pytest.raises(walcore.WalFailedError):
+        wal.commit(lsn)
     with pytest.raises(walcore.WalFailedError):
         wal.close()

@@ -17,12 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from folders import lsns
 
 import walcore
-
-
-def lsns(directory: Path) -> list[int]:
-    return [record.lsn for record in walcore.read(directory)]
 
 
 def in_child(work: Callable[[], object]) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from pathlib import Path
 from typing import Any
 
 import folders
+import oracle
 import pytest
-from folders import STORE, plain, put, sealed
+from folders import STORE, lsns, plain, put, sealed
 
 import walcore
 from walcore import system
@@ -163,3 +165,65 @@ def test_what_is_logged_while_a_purge_begins_is_kept(tmp_path: Path, monkeypatch
             assert not thread.is_alive()
         wal.await_durable(lsns[0], timeout=20)
         assert [record.id for record in walcore.read(tmp_path / "wal")] == [2]
+
+
+def test_a_purge_drops_what_came_before_and_lsns_go_on(tmp_path: Path) -> None:
+    with walcore.open(tmp_path, max_segment_bytes=1024) as wal:
+        for i in range(50):
+            wal.log_mint(i, "I", "urn:before")
+        wal.commit()
+        wal.log_mint(50, "I", "urn:unwritten")
+        wal.purge_all_segments()
+        assert wal.durable_lsn == wal.last_lsn == 51
+        assert list(tmp_path.glob("wal-*")) == []
+        assert wal.log_mint(7, "I", "urn:after") == 52
+        wal.commit()
+        header, _ = oracle.frames((tmp_path / "wal-7.v1").read_bytes())
+        assert oracle.parse(header)["segment"] == 1
+        wal.purge_all_segments()
+    assert lsns(tmp_path) == []
+    with walcore.open(tmp_path) as wal:
+        assert wal.log_mint(8, "I", "urn:x") == 53
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename", "fdatasync"])
+def test_a_purge_that_may_have_begun_fails_the_log_and_one_that_has_not_leaves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def no_room(*arguments: Any, **options: Any) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    wal = walcore.open(tmp_path)
+    wal.log_mint(1, "I", "a")
+    wal.commit()
+    with monkeypatch.context() as patch:
+        patch.setattr(system.calls, call, no_room)
+        with pytest.raises(walcore.WalFailedError if call == "fsync" else OSError, match="full"):
+            wal.purge_all_segments()
+    if call == "fsync":
+        with pytest.raises(walcore.WalFailedError):
+            wal.log_mint(2, "I", "b")
+        with pytest.raises(walcore.WalFailedError):
+            wal.close()
+    else:
+        wal.log_mint(2, "I", "b")
+        wal.close()
+        assert lsns(tmp_path) == [1, 2]
+
+
+def test_a_purge_deletes_what_could_not_be_read_for_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with walcore.open(tmp_path) as wal:
+        wal.log_mint(1, "I", "a")
+        wal.commit()
+        real, hits = os.open, []
+
+        def flaky(path: Any, *arguments: Any, **options: Any) -> int:
+            if str(path).endswith("wal-1.v1") and not hits:
+                hits.append(path)
+                raise PermissionError(errno.EACCES, "for a moment", path)
+            return real(path, *arguments, **options)
+
+        monkeypatch.setattr(system.calls, "open", flaky)
+        wal.purge_all_segments()
+    assert hits
+    assert lsns(tmp_path) == []

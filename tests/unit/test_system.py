@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from folders import lsns
 
 import walcore
 from walcore import system
@@ -99,10 +100,6 @@ def core(monkeypatch: pytest.MonkeyPatch) -> Counted:
     counted = Counted()
     monkeypatch.setattr(system.calls, "core", counted)
     return counted
-
-
-def lsns(path: Path) -> list[int]:
-    return [record.lsn for record in walcore.read(path, mode="STRICT")]
 
 
 def test_the_core_calls_what_stands_in(core: Counted, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from folders import lsns
 from together import together
 
 import walcore
@@ -49,10 +50,6 @@ def interrupted_after(
     finally:
         timer.join()
         signal.signal(signal.SIGINT, before)
-
-
-def lsns(directory: Path) -> list[int]:
-    return [record.lsn for record in walcore.read(directory)]
 
 
 def test_waits_end_when_their_time_is_over_and_the_record_stays(

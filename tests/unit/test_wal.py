@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import errno
-import os
 import pickle
 import threading
 import uuid
@@ -13,14 +11,10 @@ from typing import Any
 
 import oracle
 import pytest
+from folders import lsns
 
 import walcore
-from walcore import SyncPolicy, ValueKind, WalClosedError, WalConfig, WalTimeoutError, system
-from walcore.segments import Directory, NewSegment
-
-
-def lsns(directory: Path) -> list[int]:
-    return [record.lsn for record in walcore.read(directory)]
+from walcore import SyncPolicy, ValueKind, WalClosedError, WalConfig
 
 
 def names(directory: Path) -> list[str]:
@@ -135,254 +129,7 @@ def test_a_handle_can_be_neither_pickled_nor_copied(tmp_path: Path) -> None:
                 way(wal)
 
 
-# --- policies ---------------------------------------------------------------------------------------------------------
-
-
-def test_always_returns_when_the_record_is_on_disk(tmp_path: Path) -> None:
-    with walcore.open(tmp_path, sync_policy="ALWAYS") as wal:
-        for i in range(5):
-            assert wal.log_mint(i, "I", "urn:x") == wal.durable_lsn == i + 1
-        first, last = wal.log_mint_many(range(1000), "I", "urn:x")
-        assert (first, last) == (6, 1005)
-        assert wal.durable_lsn == 1005
-        assert wal.stats().syncs == 6
-
-
-def test_commit_policy_writes_nothing_before_it_is_asked(tmp_path: Path) -> None:
-    with walcore.open(tmp_path) as wal:
-        wal.log_mint(1, "I", "urn:x")
-        assert (wal.written_lsn, wal.durable_lsn) == (0, 0)
-        wal.log_mint(2, "I", "urn:x")
-        wal.flush()
-        assert (wal.written_lsn, wal.durable_lsn) == (2, 0)
-        assert wal.stats().syncs == 0
-        wal.log_mint(3, "I", "urn:x")
-        assert wal.commit(1) == 3
-        assert wal.stats().buffered_bytes == 0
-
-
-def test_interval_syncs_by_itself_and_commit_does_not_wait(tmp_path: Path) -> None:
-    with walcore.open(tmp_path, sync_policy="INTERVAL", sync_interval=0.2) as wal:
-        lsn = wal.log_mint(1, "I", "urn:x")
-        assert wal.commit(lsn) == 0
-        deadline = threading.Event()
-        for _ in range(100):
-            if wal.durable_lsn == lsn:
-                break
-            deadline.wait(0.05)
-        assert wal.durable_lsn == lsn
-        lsn = wal.log_mint(2, "I", "urn:x")
-        wal.await_durable(lsn)
-        assert wal.durable_lsn == lsn
-
-
-@pytest.mark.parametrize("policy", list(SyncPolicy))
-def test_await_durable_waits_under_every_policy(tmp_path: Path, policy: SyncPolicy) -> None:
-    with walcore.open(tmp_path, sync_policy=policy, sync_interval=1000) as wal:
-        lsn = wal.log_mint(1, "I", "urn:x")
-        wal.await_durable(lsn)
-        assert wal.durable_lsn == lsn
-        lsn = wal.log_mint(1, "I", "urn:x")
-        wal.await_durable(lsn, timeout=20)
-        assert wal.durable_lsn == lsn
-
-
-@pytest.mark.parametrize("wait", ["commit", "await_durable"])
-def test_an_lsn_that_was_not_given_is_refused(tmp_path: Path, wait: str) -> None:
-    with walcore.open(tmp_path) as wal:
-        wal.log_mint(1, "I", "urn:x")
-        for lsn in (0, -1, 2, 2**70):
-            with pytest.raises(ValueError, match="last_lsn"):
-                getattr(wal, wait)(lsn)
-        for odd in ("1", 1.0, True):
-            with pytest.raises(TypeError, match="lsn"):
-                getattr(wal, wait)(odd)
-    with walcore.open(tmp_path) as wal:
-        assert wal.commit(1) == 1
-
-
-@pytest.mark.parametrize("timeout", [-1, float("nan")])
-def test_a_timeout_below_zero_is_refused(tmp_path: Path, timeout: float) -> None:
-    with walcore.open(tmp_path) as wal:
-        lsn = wal.log_mint(1, "I", "urn:x")
-        with pytest.raises(ValueError, match="timeout"):
-            wal.await_durable(lsn, timeout)
-        with pytest.raises(TypeError, match="timeout"):
-            wal.await_durable(lsn, "1")  # type: ignore[arg-type]
-
-
-def test_a_wait_that_runs_out_tells_what_is_durable_and_the_record_stays_logged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ran_out = threading.Event()
-    make = Directory.create_segment
-
-    def make_late(*args: Any) -> NewSegment:
-        assert ran_out.wait(10)
-        return make(*args)
-
-    monkeypatch.setattr(Directory, "create_segment", make_late)
-    with walcore.open(tmp_path) as wal:
-        lsn = wal.log_mint(1, "I", "urn:x")
-        with pytest.raises(WalTimeoutError) as caught:
-            wal.await_durable(lsn, timeout=0)
-        assert caught.value.durable_lsn == 0
-        ran_out.set()
-        assert isinstance(caught.value, TimeoutError)
-    assert lsns(tmp_path) == [1]
-
-
-# --- many -------------------------------------------------------------------------------------------------------------
-
-
-def test_columns_are_sequences_or_one_value_for_all(tmp_path: Path) -> None:
-    with walcore.open(tmp_path) as wal:
-        assert wal.log_mint_many([1, 2], ["L", "L"], ["a", "b"], ["urn:t", ""], ["", "en"], [5, -5]) == (1, 2)
-        assert wal.log_mint_many(range(3, 5), ValueKind.IRI, ("c", "d")) == (3, 4)
-        assert wal.log_mint_many(5, "B", iter(["e", "f"]), hashes=9) == (5, 6)
-        assert wal.log_mint_many(7, "N", "g") == (7, 7)
-    rows = [(r.id, r.kind, r.lexical, r.datatype, r.language, r.hash) for r in walcore.read(tmp_path)]
-    assert rows == [
-        (1, "L", "a", "urn:t", "", 5), (2, "L", "b", "", "en", -5), (3, "I", "c", "", "", 0), (4, "I", "d", "", "", 0),
-        (5, "B", "e", "", "", 9), (5, "B", "f", "", "", 9), (7, "N", "g", "", "", 0),
-    ]  # fmt: skip
-
-
-def test_integer_columns_may_be_arrays(tmp_path: Path) -> None:
-    numpy = pytest.importorskip("numpy")
-    with walcore.open(tmp_path) as wal:
-        for dtype in ("int32", "int64", "int16", "uint8", "object"):
-            wal.log_mint_many(numpy.array([1, 2, 3], dtype=dtype), "I", ["a", "b", "c"])
-        wal.log_mint_many(numpy.arange(6, dtype="int64")[::2], "I", ["a", "b", "c"], hashes=numpy.int32(4))
-        with pytest.raises(walcore.InvalidRecordError, match=r"row 1: id .*2147483648"):
-            wal.log_mint_many(numpy.array([1, 2**31]), "I", "x")
-    assert [r.id for r in walcore.read(tmp_path)] == [1, 2, 3] * 5 + [0, 2, 4]
-
-
-def test_records_and_tuples_are_taken_and_lsns_ignored(tmp_path: Path) -> None:
-    with walcore.open(tmp_path / "a") as wal:
-        wal.log_mint_many((i, "L", f"v{i}", "urn:t", "", i) for i in range(10))
-    with walcore.open(tmp_path / "b") as wal:
-        wal.log_mint(1, "I", "first")
-        assert wal.log_mint_many(walcore.read(tmp_path / "a")) == (2, 11)
-        assert wal.log_mint_many([(1, "I", "x"), [2, "L", "y", "urn:t"]]) == (12, 13)
-    assert [r.lexical for r in walcore.read(tmp_path / "b")] == ["first", *(f"v{i}" for i in range(10)), "x", "y"]
-
-
-def test_no_rows_is_no_lsn(tmp_path: Path) -> None:
-    with walcore.open(tmp_path) as wal:
-        assert wal.log_mint_many([]) == (1, 0)
-        wal.log_mint(1, "I", "x")
-        assert wal.log_mint_many([], "I", []) == (2, 1)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "row"),
-    [
-        (([1, 2, 2**40], "I", "x"), walcore.InvalidRecordError, 2),
-        (([1, 2], ["I", "X"], "x"), walcore.InvalidRecordError, 1),
-        (([1, 2], "I", ["a", "b"], ["", "urn:t"]), walcore.InvalidRecordError, 1),
-        (([1, 2], "I", ["a", 5]), TypeError, 1),
-        (([1, "2"], "I", ["a", "b"]), TypeError, 1),
-        (([(1, "I", "a"), (2, "I")],), TypeError, 1),
-        (([(1, "I", "a"), (2, "I", "a", "", "", 0, 0)],), TypeError, 1),
-        (([(1, "I", "a"), "IBL"],), TypeError, 1),
-        (([(1, "I", "a"), (1, "Z", "a")],), walcore.InvalidRecordError, 1),
-    ],
-)
-def test_a_bad_row_is_named_by_its_index_and_nothing_of_its_slice_is_logged(
-    tmp_path: Path, arguments: tuple[Any, ...], error: type[Exception], row: int
-) -> None:
-    with walcore.open(tmp_path) as wal:
-        with pytest.raises(error, match=f"row {row}") as caught:
-            wal.log_mint_many(*arguments)
-        assert wal.last_lsn == 0
-        if isinstance(caught.value, walcore.InvalidRecordError):
-            assert caught.value.row == row
-            assert caught.value.first_lsn is None
-
-
-def test_columns_of_unequal_length_are_refused(tmp_path: Path) -> None:
-    with walcore.open(tmp_path) as wal:
-        with pytest.raises(walcore.InvalidRecordError, match="lexicals has 3"):
-            wal.log_mint_many([1, 2], "I", ["a", "b", "c"])
-        with pytest.raises(TypeError, match="columns"):
-            wal.log_mint_many([1, 2], "I")
-        with pytest.raises(TypeError, match="iter"):
-            wal.log_mint_many(5)
-        assert wal.last_lsn == 0
-
-
-def test_a_bad_row_of_a_later_slice_leaves_the_earlier_ones_and_says_so(tmp_path: Path) -> None:
-    def rows() -> Any:
-        for i in range(1000):
-            yield (i, "I", "x" * 100)
-        yield (1, "I", 5)
-
-    with walcore.open(tmp_path, batch_buffer_bytes=8192, sync_policy="ALWAYS") as wal:
-        with pytest.raises(TypeError, match="row 1000") as caught:
-            wal.log_mint_many(rows())
-        assert wal.durable_lsn == wal.last_lsn
-        assert 900 < wal.last_lsn < 1000
-        assert caught.value.__notes__ == [f"logged before this: LSN 1 to {wal.last_lsn}"]
-        with pytest.raises(walcore.InvalidRecordError) as own:
-            wal.log_mint_many([*[(1, "I", "x" * 100)] * 500, (1, "Z", "x")])
-        assert own.value.row == 500
-        assert own.value.last_lsn == wal.last_lsn > own.value.first_lsn  # type: ignore[operator]
-
-
-def test_a_generator_that_raises_lets_its_own_error_out(tmp_path: Path) -> None:
-    def rows() -> Any:
-        yield (1, "I", "x")
-        raise KeyError("mine")
-
-    with walcore.open(tmp_path) as wal:
-        with pytest.raises(KeyError, match="mine"):
-            wal.log_mint_many(rows())
-        assert wal.last_lsn == 0
-
-
-def test_a_generator_may_log_to_the_same_log(tmp_path: Path) -> None:
-    with walcore.open(tmp_path) as wal:
-        assert wal.log_mint_many((wal.log_mint(i, "I", "inner"), "I", "outer") for i in range(3)) == (4, 6)
-    assert [r.lexical for r in walcore.read(tmp_path)] == ["inner"] * 3 + ["outer"] * 3
-
-
-# --- large and small --------------------------------------------------------------------------------------------------
-
-
-def test_frames_larger_than_half_and_segment_lie_in_order_between_small_ones(tmp_path: Path) -> None:
-    sizes = [10, 5000, 3, 200_000, 200_000, 7, 4000, 1_000_000, 1]
-    with walcore.open(tmp_path, batch_buffer_bytes=8192, max_segment_bytes=20_000) as wal:
-        for i, size in enumerate(sizes):
-            wal.log_mint(i, "L", chr(0x61 + i) * size)
-        wal.log_mint_many([(100 + i, "L", chr(0x100 + i) * size) for i, size in enumerate(sizes)])
-        wal.commit()
-        assert wal.stats().buffered_bytes == 0
-    records = list(walcore.read(tmp_path, mode="STRICT"))
-    assert [r.lsn for r in records] == list(range(1, 19))
-    assert [len(r.lexical) for r in records] == sizes * 2
-    assert [r.lexical[0] for r in records[9:]] == [chr(0x100 + i) for i in range(9)]
-
-
-def test_what_no_frame_can_hold_is_refused_at_the_call(tmp_path: Path) -> None:
-    with walcore.open(tmp_path) as wal:
-        huge = "\0" * (90 * 1024 * 1024)  # six bytes each
-        with pytest.raises(walcore.RecordTooLargeError, match="536870912"):
-            wal.log_mint(1, "L", huge)
-        with pytest.raises(walcore.RecordTooLargeError, match="row 1"):
-            wal.log_mint_many([(1, "L", "x"), (1, "L", huge)])
-        assert wal.last_lsn == 0
-
-
-def test_a_full_buffer_makes_the_producer_wait_not_lose(tmp_path: Path) -> None:
-    with walcore.open(tmp_path, batch_buffer_bytes=4097) as wal:
-        for i in range(5000):
-            wal.log_mint(i, "L", "x" * 40)
-    assert lsns(tmp_path) == list(range(1, 5001))
-
-
-# --- segments ---------------------------------------------------------------------------------------------------------
+# -- segments ---------------------------------------------------------------------------------------------------------
 
 
 def test_rotate_finishes_the_segment_and_the_next_record_begins_another(tmp_path: Path) -> None:
@@ -397,106 +144,6 @@ def test_rotate_finishes_the_segment_and_the_next_record_begins_another(tmp_path
         wal.commit()
         assert wal.stats().segment == "wal-2.v1"
     assert sorted(p.name for p in tmp_path.glob("wal-*")) == ["wal-1.v1.gz", "wal-2.v1"]
-
-
-def test_a_purge_drops_what_came_before_and_lsns_go_on(tmp_path: Path) -> None:
-    with walcore.open(tmp_path, max_segment_bytes=1024) as wal:
-        for i in range(50):
-            wal.log_mint(i, "I", "urn:before")
-        wal.commit()
-        wal.log_mint(50, "I", "urn:unwritten")
-        wal.purge_all_segments()
-        assert wal.durable_lsn == wal.last_lsn == 51
-        assert list(tmp_path.glob("wal-*")) == []
-        assert wal.log_mint(7, "I", "urn:after") == 52
-        wal.commit()
-        header, _ = oracle.frames((tmp_path / "wal-7.v1").read_bytes())
-        assert oracle.parse(header)["segment"] == 1
-        wal.purge_all_segments()
-    assert lsns(tmp_path) == []
-    with walcore.open(tmp_path) as wal:
-        assert wal.log_mint(8, "I", "urn:x") == 53
-
-
-@pytest.mark.parametrize("call", ["fsync", "rename", "fdatasync"])
-def test_a_purge_that_may_have_begun_fails_the_log_and_one_that_has_not_leaves_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
-    def no_room(*arguments: Any, **options: Any) -> None:
-        raise OSError(errno.ENOSPC, "full")
-
-    wal = walcore.open(tmp_path)
-    wal.log_mint(1, "I", "a")
-    wal.commit()
-    with monkeypatch.context() as patch:
-        patch.setattr(system.calls, call, no_room)
-        with pytest.raises(walcore.WalFailedError if call == "fsync" else OSError, match="full"):
-            wal.purge_all_segments()
-    if call == "fsync":
-        with pytest.raises(walcore.WalFailedError):
-            wal.log_mint(2, "I", "b")
-        with pytest.raises(walcore.WalFailedError):
-            wal.close()
-    else:
-        wal.log_mint(2, "I", "b")
-        wal.close()
-        assert lsns(tmp_path) == [1, 2]
-
-
-def test_a_purge_deletes_what_could_not_be_read_for_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with walcore.open(tmp_path) as wal:
-        wal.log_mint(1, "I", "a")
-        wal.commit()
-        real, hits = os.open, []
-
-        def flaky(path: Any, *arguments: Any, **options: Any) -> int:
-            if str(path).endswith("wal-1.v1") and not hits:
-                hits.append(path)
-                raise PermissionError(errno.EACCES, "for a moment", path)
-            return real(path, *arguments, **options)
-
-        monkeypatch.setattr(system.calls, "open", flaky)
-        wal.purge_all_segments()
-    assert hits
-    assert lsns(tmp_path) == []
-
-
-def test_a_full_disk_met_by_a_sync_of_the_directory_fails_the_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_room(fd: int) -> None:
-        raise OSError(errno.ENOSPC, "full")
-
-    wal = walcore.open(tmp_path)
-    lsn = wal.log_mint(1, "I", "a")
-    with monkeypatch.context() as patch:
-        patch.setattr(system.calls, "fsync", no_room)
-        with pytest.raises(walcore.WalFailedError) as caught:
-            wal.commit(lsn)
-    assert (caught.value.call, caught.value.durable_lsn) == ("fsync", 0)
-    with pytest.raises(walcore.WalFailedError):
-        wal.commit(lsn)
-    with pytest.raises(walcore.WalFailedError):
-        wal.close()
-
-
-def test_a_segment_that_may_not_be_read_keeps_the_log_from_opening(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with walcore.open(tmp_path) as wal:
-        wal.log_mint(1, "I", "a")
-    real = os.open
-
-    def forbidden(path: Any, *arguments: Any, **options: Any) -> int:
-        if str(path).endswith("wal-1.v1"):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
-        return real(path, *arguments, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(system.calls, "open", forbidden)
-        with pytest.raises(PermissionError, match=r"wal-1\.v1"):
-            walcore.open(tmp_path)
-    walcore.open(tmp_path).close()
 
 
 def test_on_force_is_called_for_each_file_synced_and_never_by_the_writer(tmp_path: Path) -> None:
@@ -521,7 +168,7 @@ def test_on_force_is_called_for_each_file_synced_and_never_by_the_writer(tmp_pat
     assert threads == {"walcore-sealer"}
 
 
-# --- the end ----------------------------------------------------------------------------------------------------------
+# -- the end ----------------------------------------------------------------------------------------------------------
 
 
 def test_after_close_calls_raise_and_close_does_nothing(tmp_path: Path) -> None:
@@ -567,16 +214,3 @@ def test_stats_are_one_moment(tmp_path: Path) -> None:
         assert after.bytes_written == before.buffered_bytes
         assert 0 < after.sync_seconds_max <= after.sync_seconds
     assert wal.stats().state == "closed"
-
-
-@pytest.mark.parametrize("id", [0, 7, -2147483648, 2147483647])
-def test_a_segment_holds_what_fits_to_the_byte(tmp_path: Path, id: int) -> None:
-    store, text = "0f8fad5b-d9cb-469f-a165-70867728950e", "x" * 600
-    header = len(oracle.header_frame(store, 1_700_000_000, 1, id))
-    frames = sum(len(oracle.mint_frame(lsn, id, "I", text, "", "", 0)) for lsn in (1, 2))
-    for limit, segments in ((header + frames, 1), (header + frames - 1, 2)):
-        directory = tmp_path / str(limit)
-        with walcore.open(directory, store_uuid=store, max_segment_bytes=limit) as wal:
-            for _ in range(2):
-                wal.log_mint(id, "I", text)
-        assert walcore.recover(directory).report.segments == segments

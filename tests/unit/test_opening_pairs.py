@@ -1,0 +1,99 @@
+"""Opening on a plain file and a sealed one of the same name: which of the two counts, and what becomes of the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import folders
+import pytest
+from folders import mint, plain, put, sealed, tree
+from openings import close_cleanly, reopen
+
+from walcore.frames import FaultKind
+
+if TYPE_CHECKING:
+    from walcore.opening import Opening
+
+
+def pair(tmp_path: Path, plain_bytes: bytes, sealed_bytes: bytes) -> tuple[Opening, list[str]]:
+    put(tmp_path, wal_1=plain_bytes, wal_1_gz=sealed_bytes)
+    opening = reopen(tmp_path)
+    assert reopen(tmp_path).next_lsn == opening.next_lsn
+    return opening, [name for name in tree(tmp_path) if name.startswith("wal-")]
+
+
+def test_of_a_pair_with_the_same_bytes_the_plain_file_goes(tmp_path: Path) -> None:
+    content = plain(1, range(1, 100))
+    opening, names = pair(tmp_path, content, sealed(content, 99))
+    assert names == ["wal-1.v1.gz"]
+    assert [(d.segment, d.reason) for d in opening.deleted] == [("wal-1.v1", "the same as wal-1.v1.gz")]
+    assert opening.to_seal == ()
+
+
+def test_a_pair_larger_than_what_is_compared_at_a_time_is_compared_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("walcore.opening.COPY_BYTES", 1000)
+    content = plain(1, range(1, 100))
+    assert pair(tmp_path / "same", content, sealed(content, 99))[1] == ["wal-1.v1.gz"]
+    other = content[:-60] + mint(99, "urn:98")[-60:]
+    assert pair(tmp_path / "other", other, sealed(content, 99))[1] == ["wal-1.v1"]
+
+
+def test_of_a_sound_pair_with_other_bytes_the_plain_file_counts(tmp_path: Path) -> None:
+    for number, other in enumerate(([1], [1, 2, 3], [1, 5])):
+        opening, names = pair(put(tmp_path / str(number)), plain(1, [1, 2]), sealed(plain(1, other), max(other)))
+        assert names == ["wal-1.v1"]
+        assert [q.segment for q in opening.quarantined] == ["wal-1.v1.gz"]
+        assert [s.name for s in opening.to_seal] == ["wal-1.v1"]
+        assert opening.next_lsn == max(2, *other) + 1
+
+
+@pytest.mark.parametrize("size", [0, 5, 15, 60, -30, -9, -1])
+def test_half_a_seal_goes_to_quarantine_and_the_plain_file_is_sealed_again(tmp_path: Path, size: int) -> None:
+    content = plain(1, range(1, 100))
+    opening, names = pair(tmp_path, content, sealed(content, 99)[:size])
+    assert names == ["wal-1.v1"]
+    assert [s.name for s in opening.to_seal] == ["wal-1.v1"]
+    assert [q.segment for q in opening.quarantined] == ["wal-1.v1.gz"]
+
+
+def test_of_a_damaged_plain_file_and_a_sound_sealed_one_the_sealed_one_counts(tmp_path: Path) -> None:
+    content = plain(1, [1, 2])
+    for number, broken in enumerate((content[:-5], content[:-5] + b"x" + mint(3), content[:40], b"")):
+        opening, names = pair(put(tmp_path / str(number)), broken, sealed(content, 2))
+        assert names == ["wal-1.v1.gz"]
+        assert [q.segment for q in opening.quarantined] == ["wal-1.v1"]
+        assert opening.faults == ()
+
+
+def test_a_damaged_pair_stays_and_is_reported(tmp_path: Path) -> None:
+    content = plain(1, [1, 2, 3])
+    broken = content[:-60] + b"~" + content[-59:]
+    put(tmp_path, wal_1=broken, wal_1_gz=sealed(broken, 3))
+    opening = reopen(tmp_path)
+    assert [n for n in tree(tmp_path) if n.startswith("wal-")] == ["wal-1.v1", "wal-1.v1.gz"]
+    assert {f.segment for f in opening.faults} == {"wal-1.v1", "wal-1.v1.gz"}
+    assert opening.to_seal == ()
+
+
+def test_a_torn_plain_file_of_a_pair_that_was_vouched_for_is_corrupt(tmp_path: Path) -> None:
+    content = plain(1, [1, 2, 3])
+    put(tmp_path, wal_1=content, wal_2=plain(2, [4]))
+    close_cleanly(tmp_path, 4)
+    put(tmp_path, wal_1=content[:-5] + bytes(5), wal_1_gz=sealed(content, 3)[:-12])
+    opening = reopen(tmp_path)
+    kinds = {f.segment: f.kind for f in opening.faults}
+    assert kinds == {"wal-1.v1": FaultKind.CORRUPT_FRAME, "wal-1.v1.gz": FaultKind.TRUNCATED_GZIP}
+    assert opening.cut == opening.quarantined == ()
+
+
+def test_the_plain_file_of_a_pair_goes_after_the_sealed_one_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = plain(1, [1])
+    put(tmp_path, wal_1=content, wal_1_gz=sealed(content, 1))
+    with folders.failing(monkeypatch, 0, folders.Killed, for_ever=False) as calls:
+        reopen(tmp_path)
+    assert calls[:5] == ["fsync", "fdatasync", "fsync", "unlink", "fsync"]
