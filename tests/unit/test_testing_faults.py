@@ -34,8 +34,10 @@ CALLS: dict[str, Callable[[Path], object]] = {
     "scandir": lambda path: os.scandir(path).close(),
     "fchown": lambda path: os.fchown(os.open(path / "a", os.O_RDWR), -1, -1),
     "rename": lambda path: os.rename(path / "a", path / "b"),
+    "replace": lambda path: os.replace(path / "a", path / "b"),
     "link": lambda path: os.link(path / "a", path / "b"),
     "unlink": lambda path: (path / "a").unlink(),
+    "remove": lambda path: os.remove(path / "a"),
     "mkdir": lambda path: (path / "b").mkdir(),
     "rmdir": lambda path: (path / "s").rmdir(),
 }

@@ -324,6 +324,11 @@ def unlink(path: Any, *, dir_fd: int | None = None) -> None:
     _remove("unlink", path, dir_fd)
 
 
+def remove(path: Any, *, dir_fd: int | None = None) -> None:
+    """See os.remove."""
+    _remove("remove", path, dir_fd)
+
+
 def rmdir(path: Any, *, dir_fd: int | None = None) -> None:
     """See os.rmdir."""
     _remove("rmdir", path, dir_fd)
@@ -354,10 +359,19 @@ def link(
 
 def rename(src: Any, dst: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
     """See os.rename."""
-    source, at = _both("rename", src, dst, src_dir_fd, dst_dir_fd)
+    _rename("rename", src, dst, src_dir_fd, dst_dir_fd)
+
+
+def replace(src: Any, dst: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
+    """See os.replace."""
+    _rename("replace", src, dst, src_dir_fd, dst_dir_fd)
+
+
+def _rename(call: str, src: Any, dst: Any, src_dir_fd: int | None, dst_dir_fd: int | None) -> None:
+    source, at = _both(call, src, dst, src_dir_fd, dst_dir_fd)
     with LOCK:
         source, at = source and place(src, src_dir_fd), at and place(dst, dst_dir_fd)
-        REAL.rename(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+        getattr(REAL, call)(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
         if source and at and source.folder and at.folder and source.node and source.node is not at.node:
             if at.last:
                 at.disk.nodes.pop(at.key, None)
@@ -389,25 +403,27 @@ def _both(
 
 def stat(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> os.stat_result:
     """See os.stat."""
-    _spoil("stat", path) if isinstance(path, int) else _look("stat", path, dir_fd)
+    _look("stat", path, dir_fd)
     status: os.stat_result = REAL.stat(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
     return status
 
 
 def listdir(path: Any = ".") -> list[Any]:
     """See os.listdir."""
-    _spoil("listdir", path) if isinstance(path, int) else _look("listdir", path, None)
+    _look("listdir", path)
     names: list[Any] = REAL.listdir(path)
     return names
 
 
 def scandir(path: Any = ".") -> Any:
     """See os.scandir."""
-    _spoil("scandir", path) if isinstance(path, int) else _look("scandir", path, None)
+    _look("scandir", path)
     return REAL.scandir(path)
 
 
-def _look(call: str, path: Any, dir_fd: int | None) -> None:
+def _look(call: str, path: Any, dir_fd: int | None = None) -> None:
+    if isinstance(path, int):
+        _spoil(call, path)
     at = place(path, dir_fd)
     if at and not at.disk.is_off:
         at.disk.meet(call, at.path)
@@ -441,15 +457,14 @@ def _open_file(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> A
     )
 
 
-_CALLS: Final[dict[str, Callable[..., Any]]] = {
+_OF_OS: Final[dict[str, Callable[..., Any]]] = {
     call.__name__: call
     for call in (
         open, close, read, pread, preadv, write, pwrite, ftruncate, lseek, fsync, fdatasync, fchmod, fstat, stat,
-        listdir, scandir, fchown, link, rename, unlink, mkdir, rmdir,
+        listdir, scandir, fchown, link, rename, replace, unlink, remove, mkdir, rmdir, sendfile,
     )
 }  # fmt: skip
-_OF_OS: Final = _CALLS | {"replace": rename, "remove": unlink, "sendfile": sendfile}
-_OF_WALCORE: Final = {name: _CALLS.get(name) for name in vars(Calls())} | {
+_OF_WALCORE: Final = {name: _OF_OS.get(name) for name in vars(Calls())} | {
     "fcntl": lock_by_fcntl,
     "lockf": lockf,
     "core": _Core(),
