@@ -237,6 +237,13 @@ def test_no_answer_is_no(run, log):
     assert done.err.splitlines()[-1] == "walcore: no answer, nothing was deleted; --yes deletes without asking"
 
 
+def until_asked(process):
+    asked = b""
+    while not asked.endswith(b"[y/N]: "):
+        asked += process.stderr.read(1)
+    time.sleep(0.2)  # it reads by now
+
+
 @pytest.mark.parametrize(("key", "status"), [(b"\x03", 130), (b"\x04", 4)])
 def test_a_terminal_may_answer_by_key(log, key, status):
     ours, theirs = pty.openpty()
@@ -250,11 +257,7 @@ def test_a_terminal_may_answer_by_key(log, key, status):
 
     with spawn("purge", log, stdin=theirs, preexec_fn=own_terminal) as process:
         os.close(theirs)
-        assert process.stderr
-        asked = b""
-        while not asked.endswith(b"[y/N]: "):
-            asked += process.stderr.read(1)
-        time.sleep(0.2)  # it reads by now
+        until_asked(process)
         os.write(ours, key)
         said = process.stderr.read().decode()
     os.close(ours)
@@ -266,11 +269,7 @@ def test_a_terminal_may_answer_by_key(log, key, status):
 
 def test_an_interrupt_at_the_question_is_status_130_without_a_terminal_too(log):
     with spawn("purge", log) as process:
-        assert process.stderr
-        asked = b""
-        while not asked.endswith(b"[y/N]: "):
-            asked += process.stderr.read(1)
-        time.sleep(0.2)
+        until_asked(process)
         process.send_signal(signal.SIGINT)
         said = process.stderr.read().decode()
     assert (process.returncode, said.strip()) == (130, "walcore: interrupted")

@@ -7,7 +7,6 @@ import logging
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import folders
 import pytest
@@ -185,22 +184,3 @@ def test_the_last_lsn_is_not_exceeded(tmp_path: Path) -> None:
         write_state(directory, replace(state, last_lsn=2**63 - 1))
     with pytest.raises(WalError, match="none above it"):
         reopen(tmp_path)
-
-
-def test_a_segment_that_may_not_be_read_keeps_the_log_from_opening(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with walcore.open(tmp_path) as wal:
-        wal.log_mint(1, "I", "a")
-    real = os.open
-
-    def forbidden(path: Any, *arguments: Any, **options: Any) -> int:
-        if str(path).endswith("wal-1.v1"):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
-        return real(path, *arguments, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(system.calls, "open", forbidden)
-        with pytest.raises(PermissionError, match=r"wal-1\.v1"):
-            walcore.open(tmp_path)
-    walcore.open(tmp_path).close()

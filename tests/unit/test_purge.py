@@ -142,7 +142,7 @@ def test_a_damaged_marker_stops_the_opening_and_nothing_is_deleted(tmp_path: Pat
 
 def test_what_is_logged_while_a_purge_begins_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, goes_on, rename = threading.Event(), threading.Event(), system.calls.rename
-    lsns: list[int] = []
+    logged: list[int] = []
 
     def slow(source: str, target: str, **folders: Any) -> None:
         if target == PURGE_NAME:
@@ -156,14 +156,14 @@ def test_what_is_logged_while_a_purge_begins_is_kept(tmp_path: Path, monkeypatch
         purger = threading.Thread(target=wal.purge_all_segments, daemon=True)
         purger.start()
         assert begun.wait(20)
-        producer = threading.Thread(target=lambda: lsns.append(wal.log_mint(2, "I", "y")), daemon=True)
+        producer = threading.Thread(target=lambda: logged.append(wal.log_mint(2, "I", "y")), daemon=True)
         producer.start()
         producer.join(0.2)
         goes_on.set()
         for thread in (purger, producer):
             thread.join(20)
             assert not thread.is_alive()
-        wal.await_durable(lsns[0], timeout=20)
+        wal.await_durable(logged[0], timeout=20)
         assert [record.id for record in walcore.read(tmp_path / "wal")] == [2]
 
 

@@ -64,6 +64,18 @@ def test_a_lock_that_cannot_be_looked_at_does_not_stand_for_no_writer(
     held.release()
 
 
+def test_a_segment_that_may_not_be_read_keeps_the_log_from_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with walcore.open(tmp_path) as wal:
+        wal.log_mint(1, "I", "a")
+    failing(monkeypatch, "open", errno.EACCES, lambda path, *_: str(path).endswith("wal-1.v1"), times=1 << 40)
+    with pytest.raises(PermissionError, match=r"wal-1\.v1"):
+        walcore.open(tmp_path)
+    monkeypatch.undo()
+    walcore.open(tmp_path).close()
+
+
 def test_opening_takes_a_segment_that_it_may_not_read_for_no_torn_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from moves import put, tumble
 
 import walcore
 from walcore.lock import is_locked
-from walcore.testing import Disk, PowerOffError
+from walcore.testing import Disk, PowerCut, PowerOffError
 
 # -- the power goes ---------------------------------------------------------------------------------------------------
 
@@ -80,8 +80,8 @@ def test_a_recovery_can_be_cut_off_too(tmp_path: Path) -> None:
     with Disk(first.path) as recovery:
         walcore.open(first.path / "wal").close()
 
-    def recovers(cut: object) -> None:
-        path = cut.path / "wal"  # type: ignore[attr-defined]
+    def recovers(cut: PowerCut) -> None:
+        path = cut.path / "wal"
         walcore.open(path).close()
         assert [record.lsn for record in walcore.read(path)][:8] == list(range(1, 9))
 
@@ -99,8 +99,8 @@ def test_a_state_is_made_again_from_its_step_and_seed(tmp_path: Path) -> None:
         runs.append(disk)
     tried, seen = 0, set()
     for cut in runs[0].power_cuts(tmp_path / "cuts", seeds=range(0, 30, 3)):
-        state = tuple(folders.tree(cut.path).items()), *map(str, sorted(cut.path.rglob("*/")))
-        seen.add((*state[:1], *(name.replace(str(cut.path), "") for name in state[1:])))
+        below = sorted(str(path.relative_to(cut.path)) for path in cut.path.rglob("*/"))
+        seen.add((*folders.tree(cut.path).items(), *below))
         again = runs[1].power_cut(tmp_path / "again" / cut.id, seed=cut.seed, at=cut.at)
         assert folders.tree(again.path) == folders.tree(cut.path)
         assert (again.after, again.kind, again.id) == (cut.after, cut.kind, cut.id)
@@ -113,8 +113,8 @@ def test_a_failing_recovery_names_its_state_and_leaves_it(tmp_path: Path) -> Non
         put(disk.path / "a", b"1")
         disk.note("a")
 
-    def recovers(cut: object) -> None:
-        assert not getattr(cut, "notes", ())
+    def recovers(cut: PowerCut) -> None:
+        assert not cut.notes
 
     with pytest.raises(AssertionError) as caught:
         disk.try_power_cuts(tmp_path / "cuts", recovers)
