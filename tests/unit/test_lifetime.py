@@ -23,10 +23,13 @@ import walcore
 
 
 def in_child(work: Callable[[], object]) -> int:
-    """Fork, do `work` there, and return the exit code: 0 if it returned, 1 if it raised or hung."""
+    """Fork, do `work` there, and return the exit code: 0 if it returned, 1 if it raised, -SIGALRM if it hung."""
     child = os.fork()
     if child == 0:
-        faulthandler.dump_traceback_later(10, exit=True)
+        # Not by `dump_traceback_later`: it hangs itself where pytest's faulthandler_timeout has a thread in the parent.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        faulthandler.register(signal.SIGALRM, chain=True)
+        signal.alarm(10)
         try:
             work()
         except BaseException:
