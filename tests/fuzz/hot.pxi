@@ -4,6 +4,7 @@
 
 from libc.stdlib cimport abort, free, malloc
 from libc.stdint cimport uintptr_t
+from libc.string cimport memcpy
 
 from walcore._core.crc32c cimport walcore_crc32c_sse42, walcore_crc32c_supported, walcore_crc32c_table
 from walcore._core.endian cimport put_u32_le
