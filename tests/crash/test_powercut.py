@@ -14,12 +14,14 @@ import tempfile
 from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import powercut
 import pytest
 import scratch
 import stories
 import traces
+import witness
 from traces import Story
 
 EACH = 56
@@ -82,6 +84,13 @@ def test_all_short_sequences_are_there() -> None:
     assert len(list(stories.sequences())) == len(set(stories.sequences())) == 7 + 7**2 + 7**3 + 7**4
     assert len(stories.short_stories()) == len(set(stories.short_stories())) == 2374
     assert stories.steps_of(["append", "open", "close", "purge"]) == "open append:4 crash open close open purge"
+
+
+@pytest.mark.parametrize(("lsns", "torn_off", "wrong"), [([1, 7, 8], {6}, False), ([1, 7, 8], {5}, True),
+                                                        ([1, 3], set(), True), ([7, 8], set(), False)])  # fmt: skip
+def test_a_hole_is_wrong_unless_an_opening_tore_it_off(lsns: list[int], torn_off: set[int], wrong: bool) -> None:
+    seen = SimpleNamespace(records=[(lsn,) for lsn in lsns], segments=(), problems=())
+    assert (witness._as_left(seen, torn_off) is not None) is wrong
 
 
 def test_a_disk_that_calls_lost_data_synced_is_found_out(hunt: powercut.Hunt, tmp_path: Path) -> None:

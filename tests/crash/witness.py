@@ -8,6 +8,8 @@ directory alone, so it is asked once (`look`), and then judged by any number of 
 from __future__ import annotations
 
 import functools
+import itertools
+import re
 import sys
 import warnings
 from collections.abc import Iterable
@@ -67,13 +69,13 @@ def look(directory: Path, *, before_too: bool = True) -> Sight:
     Without `before_too` walcore reads it only when it has been repaired: that takes a seventh less time.
     """
     seen = independent().read_dir(str(directory))
+    wrong = _as_left(seen, in_quarantine(directory))
     found = {record[0]: tuple(record[1:]) for record in seen.records}
     before = read(directory) if before_too and directory.exists() else {}
     with walcore.open(directory, **player.SETTINGS) as wal:
         opening = wal.opening
         lsns = [wal.log_mint(*player.fields(id)) for id in NEW_IDS]
         durable = wal.commit()
-    wrong = _as_left(seen)
     if opening.faults:
         wrong = wrong or f"opening calls a crash damage: {opening.faults}"
     if durable < lsns[-1]:
@@ -91,10 +93,16 @@ def look(directory: Path, *, before_too: bool = True) -> Sight:
     return Sight(wrong, found, frozenset(record[0] for record in seen.upstream), repaired, lsns[0])
 
 
-def _as_left(seen: Any) -> str | None:
+def in_quarantine(directory: Path) -> set[int]:
+    """The highest LSN of each piece that an opening took out, by its name: the log goes on behind these."""
+    return {int(re.findall(r"\.lsn(\d+)", path.name)[-1]) for path in directory.glob("quarantine/*.lsn*")}
+
+
+def _as_left(seen: Any, torn_off: set[int]) -> str | None:
     """What is wrong with a directory at once, and needs nobody's opening to be seen."""
     lsns = sorted(record[0] for record in seen.records)
-    if lsns and lsns != list(range(lsns[0], lsns[0] + len(lsns))):
+    # An earlier opening may have put whole records behind a tear into quarantine: their LSNs are not given out again.
+    if any(behind != before + 1 and behind - 1 not in torn_off for before, behind in itertools.pairwise(lsns)):
         return f"as the crash left it: a hole in {lsns}"
     # Also during a purge the segments are the beginning of a log, or the original calls it incomplete.
     numbers = sorted({segment.seq for segment in seen.segments})
