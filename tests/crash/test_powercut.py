@@ -93,6 +93,14 @@ def test_a_hole_is_wrong_unless_an_opening_tore_it_off(lsns: list[int], torn_off
     assert (witness._as_left(seen, torn_off) is not None) is wrong
 
 
+def test_what_is_in_quarantine_tells_its_lsn_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "quarantine").mkdir()
+    for name in ("wal-1.v1.369-1536.lsn6", "wal-1.v1.9-20.lsn12.1", "wal-2.v1.0-0.lsn0"):
+        (tmp_path / "quarantine" / name).touch()
+    assert witness.in_quarantine(tmp_path) == {0, 6, 12}
+    assert witness.in_quarantine(tmp_path / "quarantine") == set()
+
+
 def test_a_disk_that_calls_lost_data_synced_is_found_out(hunt: powercut.Hunt, tmp_path: Path) -> None:
     """The witnesses see what is lost: here each fdatasync says that it was done, and never was."""
     liar = powercut.Hunt(tmp_path, tmp_path / "failed")
