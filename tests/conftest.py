@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 SHARED = os.environ.get("WALCORE_SHARED")
 # Subprocesses started in the checkout must find the installed package too, not the uncompiled folder before their feet.
 os.environ["PYTHONSAFEPATH"] = "1"
+# A shell's job in the background is born deaf to Ctrl-C, and so is what a test starts, interrupts and waits for.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
