@@ -8,7 +8,6 @@ leaves of frames that were never acknowledged; corruption is damage to what was.
 from __future__ import annotations
 
 import re
-import zlib
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -20,11 +19,11 @@ from walcore.format import CRC_SIZE, FRAME_OVERHEAD, LENGTH_SIZE, MAX_INT32, MAX
 from walcore.jsonline import integer, parse_line, string
 from walcore.record import ValueKind
 from walcore.segments import Segment, open_segment
-from walcore.sources import LARGE, GzipSource, PlainSource, Source, Window
+from walcore.sources import LARGE, GzipSource, PlainSource, Source, Window, codec
 from walcore.system import calls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from walcore.segments import Directory
 
@@ -82,11 +81,11 @@ class SegmentCheck:
     """What a pass over a whole segment found.  Offsets and sizes are in bytes of its plain content.
 
     `frames` counts the whole frames, header and summary included.  `end` is the offset behind the last whole frame
-    before the first fault; `first_lsn`, `last_lsn`, `highest_id` and `crc32` (zlib's, of all bytes before the summary)
-    speak of what lies before it.  `min_lsn` and `max_lsn` are the least and the greatest of any whole frame, also
-    behind faults.  LSNs are 0 if there is none.  `summary` is (lastId, crc32) of a sealed one; `summarized`: there is a
-    summary, which in a plain segment has no meaning.  `faults` are the first MAX_FAULTS.  `tear`: the first fault is a
-    tear, so what is behind `end` was never acknowledged.
+    before the first fault; `first_lsn`, `last_lsn` and `highest_id` speak of what lies before it.  `min_lsn` and
+    `max_lsn` are the least and the greatest of any whole frame, also behind faults.  LSNs are 0 if there is none.
+    `summary` is (lastId, crc32) of a sealed one; `summarized`: there is a summary, which in a plain segment has no
+    meaning.  `faults` are the first MAX_FAULTS.  `tear`: the first fault is a tear, so what is behind `end` was never
+    acknowledged.
     """
 
     frames: int
@@ -97,7 +96,6 @@ class SegmentCheck:
     min_lsn: int
     max_lsn: int
     highest_id: int
-    crc32: int
     summary: tuple[int, int] | None
     summarized: bool
     faults: tuple[Fault, ...]
@@ -115,7 +113,7 @@ def check_segment(segment: Segment, vouched: int = 0, *, folder: Directory | Non
     """
     fd = folder.open(segment.name) if folder else open_segment(segment.path)
     try:
-        frames = FrameReader(segment, fd, segment.size, vouched=vouched, checksum=True)
+        frames = FrameReader(segment, fd, segment.size, vouched=vouched)
         faults: list[Fault] = []
         sound = None
         while True:
@@ -140,7 +138,6 @@ def check_segment(segment: Segment, vouched: int = 0, *, folder: Directory | Non
         min_lsn=frames.min_lsn,
         max_lsn=frames.max_lsn,
         highest_id=highest_id,
-        crc32=frames.crc32,
         summary=frames.summary,
         summarized=frames.summarized,
         faults=tuple(faults),
@@ -153,7 +150,8 @@ class FrameReader:
 
     `batches` yields lists of Records up to a fault or the end; then `fault` tells which (None: the end), and `resume`
     goes to the next whole frame, from which `batches` goes on.  Without `records` nothing is yielded, only counted;
-    with `wanted` only the Records of that id are.  The descriptor stays the caller's.
+    with `wanted` only the Records of that id are.  `passed` is given the whole frames up to the first fault as they are
+    passed over, in order, many at a time, each view valid until it returns.  The descriptor stays the caller's.
     """
 
     def __init__(
@@ -165,7 +163,7 @@ class FrameReader:
         records: bool = False,
         wanted: int | None = None,
         vouched: int = 0,
-        checksum: bool = False,
+        passed: Callable[[memoryview], object] | None = None,
     ) -> None:
         self.name = segment.name
         self.sealed = segment.sealed
@@ -180,11 +178,13 @@ class FrameReader:
         self.summarized = False
         """A summary was met; in a plain segment it has no meaning."""
         self.crc32 = 0
+        """CRC-32 of a sealed segment's frames before its summary; a plain one has nothing to hold it against."""
         self.end = 0
         source: Source = (GzipSource if self.sealed else PlainSource)(fd, size, segment.path)
         self._window = Window(source)
         self._decoder = Decoder(tuple(ValueKind) if records or wanted is not None else None, wanted)
-        self._checksum = checksum or self.sealed
+        self._passed = passed
+        self._crc32 = codec().crc32
         self._sound = True
         self._recent: list[int] = []
         self._trials = _TRIAL_BYTES + 4 * size
@@ -272,9 +272,11 @@ class FrameReader:
         """Pass over `size` bytes of whole frames."""
         window = self._window
         if self._sound and size:
-            if self._checksum and self.summary is None:
-                with memoryview(window.data) as view:
-                    self.crc32 = zlib.crc32(view[window.start : window.start + size], self.crc32)
+            with memoryview(window.data) as view, view[window.start : window.start + size] as frames:
+                if self.sealed and self.summary is None:
+                    self.crc32 = self._crc32(frames, self.crc32)
+                if self._passed is not None:
+                    self._passed(frames)
             self.end = window.offset + size
         window.take(size)
 

@@ -11,14 +11,15 @@ import threading
 import zlib
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from walcore._core.encode import summary_frame
 from walcore.errors import WalError
 from walcore.files import inherit
 from walcore.format import SEALED_SUFFIX, TEMPORARY_SUFFIX
-from walcore.frames import check_segment
+from walcore.frames import FrameReader
 from walcore.segments import write_all
+from walcore.sources import codec
 from walcore.system import calls, pieces
 
 if TYPE_CHECKING:
@@ -33,15 +34,9 @@ log = logging.getLogger("walcore")
 # Larger ones come from mappings of their own at first, then from the heap, which grows with every segment.
 CHUNK_BYTES: Final = 64 * 1024
 GZIP_WBITS: Final = 31
+ISAL_LEVEL: Final = 2
+ZLIB_LEVEL: Final = 6
 KEPT_FAILURES: Final = 100
-
-
-def _codec() -> tuple[Any, int]:
-    try:
-        from isal import isal_zlib
-    except ImportError:
-        return zlib, 6
-    return isal_zlib, 2
 
 
 class SealError(WalError):
@@ -73,16 +68,6 @@ def seal_segment(directory: Directory, segment: Segment, pause: Callable[[], Non
         SealError: the segment is damaged, changed meanwhile, or its sealed name is taken.
         OSError: reading or writing failed.
     """
-    check = check_segment(segment, segment.size, folder=directory)
-    pause()
-    if check.faults:
-        fault = check.faults[0]
-        msg = f"{segment.name} is damaged: {fault.kind} at byte {fault.offset}: {fault.detail}"
-        raise SealError(msg)
-    if check.summarized:  # a second one behind it would make the sealed segment a damaged one
-        msg = f"{segment.name} has a summary, as a sealed segment has that was unpacked; it stays plain"
-        raise SealError(msg)
-    summary = summary_frame(max(check.highest_id, 0), check.crc32)
     name = segment.name + SEALED_SUFFIX
     temporary = name + TEMPORARY_SUFFIX
     source = directory.open(segment.name)
@@ -90,12 +75,11 @@ def seal_segment(directory: Directory, segment: Segment, pause: Callable[[], Non
         target = directory.create(temporary)
         try:
             inherit(source, target)
-            size, crc = _compress(source, target, summary, pause)
-            _expect(size - len(summary) == segment.size, segment, "its size changed")
-            _expect(crc == zlib.crc32(summary, check.crc32), segment, "two readings of it differ")
+            size, crc = _compress(segment, source, target, pause)
             directory.sync_data(target, temporary)
             _verify(directory, temporary, size, crc, pause)
             status = calls.fstat(source)
+            _expect(status.st_size == segment.size, segment, "its size changed")
             _expect(status.st_ino == segment.inode, segment, "another file has its name")
             _expect(status.st_nlink > 0, segment, "it was deleted meanwhile")
             try:
@@ -119,30 +103,61 @@ def _expect(holds: bool, segment: Segment, what: str) -> None:
         raise SealError(msg)
 
 
-def _compress(source: int, target: int, summary: bytes, pause: Callable[[], None]) -> tuple[int, int]:
-    """Gzip all of `source` and the summary; returns size and CRC-32 of the plain bytes."""
-    codec, level = _codec()
-    # No name and no time in the gzip header: the same segment gives the same bytes.
-    deflate = codec.compressobj(level, zlib.DEFLATED, GZIP_WBITS)
-    size = crc = 0
-    for chunk in pieces(source, CHUNK_BYTES):
-        write_all(target, deflate.compress(chunk))
-        size, crc = size + len(chunk), zlib.crc32(chunk, crc)
+def _compress(segment: Segment, source: int, target: int, pause: Callable[[], None]) -> tuple[int, int]:
+    """Gzip a segment and its summary; returns size and CRC-32 of what went in.
+
+    One reading does for all: the very bytes whose checksums were found to hold are those compressed.
+    """
+    deflate = _Deflate(target)
+
+    def passed(frames: memoryview) -> None:
+        deflate.write(frames)
         pause()
-    write_all(target, deflate.compress(summary) + deflate.flush())
-    return size + len(summary), zlib.crc32(summary, crc)
+
+    frames = FrameReader(segment, source, segment.size, vouched=segment.size, passed=passed)
+    for _ in frames.batches():
+        pass
+    if frames.fault is not None:
+        msg = f"{segment.name} is damaged: {frames.fault.kind} at byte {frames.fault.offset}: {frames.fault.detail}"
+        raise SealError(msg)
+    if frames.summarized:  # a second one behind it would make the sealed segment a damaged one
+        msg = f"{segment.name} has a summary, as a sealed segment has that was unpacked; it stays plain"
+        raise SealError(msg)
+    deflate.write(summary_frame(max(frames.highest_id, 0), deflate.crc))
+    deflate.end()
+    return deflate.size, deflate.crc
+
+
+class _Deflate:
+    """Gzip into an open file; `size` and `crc`, a CRC-32, are of the plain bytes so far."""
+
+    def __init__(self, target: int) -> None:
+        self.size = self.crc = 0
+        self._target = target
+        self._codec = codec()
+        # No name and no time in the gzip header: the same segment gives the same bytes.
+        level = ZLIB_LEVEL if self._codec is zlib else ISAL_LEVEL
+        self._stream = self._codec.compressobj(level, zlib.DEFLATED, GZIP_WBITS)
+
+    def write(self, plain: bytes | memoryview) -> None:
+        write_all(self._target, self._stream.compress(plain))
+        self.size, self.crc = self.size + len(plain), self._codec.crc32(plain, self.crc)
+
+    def end(self) -> None:
+        write_all(self._target, self._stream.flush())
 
 
 def _verify(directory: Directory, name: str, size: int, crc: int, pause: Callable[[], None]) -> None:
     """Read the gzip back: it must be whole, end where the file ends, and hold just what went in."""
-    inflate = _codec()[0].decompressobj(GZIP_WBITS)
+    module = codec()
+    inflate = module.decompressobj(GZIP_WBITS)
     found_size = found_crc = 0
     with directory.opened(name) as fd:
         for chunk in pieces(fd, CHUNK_BYTES):
             left: bytes | memoryview = chunk
             while left and not inflate.eof:
                 plain = inflate.decompress(left, CHUNK_BYTES)
-                found_size, found_crc = found_size + len(plain), zlib.crc32(plain, found_crc)
+                found_size, found_crc = found_size + len(plain), module.crc32(plain, found_crc)
                 left = inflate.unconsumed_tail
             pause()
     if not inflate.eof or inflate.unused_data or (found_size, found_crc) != (size, crc):

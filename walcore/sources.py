@@ -102,7 +102,7 @@ class GzipSource:
         self.damage: tuple[str, str] | None = None
         self._fd, self._size, self._path = fd, size, path
         self.given = 0
-        self._start(inflater or _inflater(), CHUNK)
+        self._start(inflater or codec(), CHUNK)
         self._again = 0
         self._scout: GzipSource | None = None
         self._doubtful = False
@@ -133,7 +133,7 @@ class GzipSource:
         if self._total is not None and end > self._total:
             return None
         if self._scout is None or self._scout.given > offset:
-            self._scout = GzipSource(self._fd, self._size, self._path, zlib if self._doubtful else _inflater())
+            self._scout = GzipSource(self._fd, self._size, self._path, zlib if self._doubtful else codec())
         self._scout.digest(offset)
         ahead = self._scout.fork() if self._doubtful else self._scout
         crc = ahead.digest(end)
@@ -229,8 +229,8 @@ class GzipSource:
         self._ended = True
 
 
-def _inflater() -> Any:
-    """What is faster than zlib and has its calls, where it is installed."""
+def codec() -> Any:
+    """What is faster than zlib and has its calls, where it is installed: isal; else zlib."""
     try:
         from isal import isal_zlib
     except ImportError:

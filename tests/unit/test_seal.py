@@ -41,7 +41,7 @@ def codec(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     if request.param == "isal":
         pytest.importorskip("isal")
     else:
-        monkeypatch.setattr(seal_module, "_codec", lambda: (zlib, 6))
+        monkeypatch.setattr(seal_module, "codec", lambda: zlib)
     return str(request.param)
 
 
@@ -124,8 +124,8 @@ def test_what_does_not_read_back_is_thrown_away(directory: Directory, monkeypatc
     (segment,) = made(directory, wal_1=plain(1, range(1, 100)))
     real = seal_module._compress
 
-    def spoil(source: int, target: int, summary: bytes, pause: Callable[[], None]) -> tuple[int, int]:
-        size, crc = real(source, target, summary, pause)
+    def spoil(segment: Segment, source: int, target: int, pause: Callable[[], None]) -> tuple[int, int]:
+        size, crc = real(segment, source, target, pause)
         os.ftruncate(target, os.fstat(target).st_size - 1)
         return size, crc
 
@@ -233,14 +233,14 @@ def test_the_listener_is_called_in_order_and_may_fail(directory: Directory, capl
 def test_stop_gives_up_the_seal_and_tells_what_waits(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
     segments = made(directory, wal_1=plain(1, [1]), wal_2=plain(2, [2]))
     started, go = threading.Event(), threading.Event()
-    real = check_segment
+    real = seal_module._compress
 
-    def slowly(segment: Segment, vouched: int = 0, *, folder: Directory | None = None) -> object:
+    def slowly(segment: Segment, source: int, target: int, pause: Callable[[], None]) -> tuple[int, int]:
         started.set()
         go.wait(10)
-        return real(segment, vouched, folder=folder)
+        return real(segment, source, target, pause)
 
-    monkeypatch.setattr(seal_module, "check_segment", slowly)
+    monkeypatch.setattr(seal_module, "_compress", slowly)
     sealer = Sealer(directory)
     for segment in segments:
         sealer.submit(segment)
