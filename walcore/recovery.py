@@ -78,40 +78,39 @@ def _count(number: int, noun: str) -> str:
 
 
 class _Gathered:
-    """The records so far: those of finished segments, and those of the segment being read, in which the LSN counts."""
+    """The records so far.  Within a segment the LSN counts; what an earlier one had is kept aside until its end."""
 
     def __init__(self, path: Path, on_conflict: str) -> None:
         self.path = path
         self.on_conflict = on_conflict
         self.conflicts: list[Conflict] = []
         self._records: dict[int, Record] = {}
-        self._segment: dict[int, Record] = {}
+        self._before: dict[int, Record] = {}
         self._place = -1
+        self._turn = 0
 
     def add(self, place: int, batch: list[Record]) -> None:
         if place != self._place:
             self._merge()
-            self._place = place
-        for old, new in index(self._segment, batch):
+            self._place, self._turn = place, self._turn + 1
+        for new in index(self._records, batch, self._turn, self._before):
             # More than one of an id in this batch: the one to compare with is the one that counts by now.
-            self._settle(self._segment, self._segment[old.id], new, newer=new.lsn >= self._segment[old.id].lsn)
+            old = self._records[new.id]
+            self._settle(old, new, newer=new.lsn >= old.lsn)
 
     def finish(self) -> dict[int, Record]:
         self._merge()
         return self._records
 
     def _merge(self) -> None:
-        if not self._records:
-            self._records = self._segment
-        else:
-            for old, new in index(self._records, list(self._segment.values())):
-                self._settle(self._records, old, new, newer=True)
-        self._segment = {}
+        for id_, old in self._before.items():
+            self._settle(old, self._records[id_], newer=True)
+        self._before.clear()
 
-    def _settle(self, records: dict[int, Record], old: Record, new: Record, *, newer: bool) -> None:
+    def _settle(self, old: Record, new: Record, *, newer: bool) -> None:
         takes_over = newer and self.on_conflict != "first"
         kept, dropped = (new, old) if takes_over else (old, new)
-        records[old.id] = kept
+        self._records[old.id] = kept
         if same_value(old, new):
             return
         if self.on_conflict == "error":

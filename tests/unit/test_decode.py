@@ -192,6 +192,17 @@ def test_the_range_to_decode_must_lie_in_the_buffer() -> None:
             find_frame(b"abc", start, stop)
 
 
+@pytest.mark.parametrize("wanted", [None, 3])
+def test_more_frames_than_are_taken_apart_in_one_go(wanted: int | None) -> None:
+    for number in (511, 512, 513, 1500):
+        records = [logs.record(lsn, id=lsn % 7) for lsn in range(1, number + 1)]
+        data = b"".join(map(logs.mint, records))
+        decoder, out = Decoder(tuple(ValueKind), wanted), []  # type: ignore[var-annotated]
+        assert decoder.decode(data, 0, len(data), out) == MORE
+        assert out == [one for one in records if wanted in (None, one.id)]
+        assert (decoder.position, decoder.frames, decoder.last_lsn) == (len(data), number, number)
+
+
 def test_the_place_of_a_frame_is_found_in_garbage() -> None:
     frame = logs.mint(logs.record(1))
     for garbage in (b"", b"\x00" * 50, b'{"t":"M"' * 5, b"text {\n" * 9, bytes(range(256))):
@@ -200,10 +211,17 @@ def test_the_place_of_a_frame_is_found_in_garbage() -> None:
     assert find_frame(b'{"t":"M","lsn":1}' * 20, 0, 340) == -1
 
 
-def test_the_index_keeps_the_old_and_tells_of_the_new() -> None:
-    one, two, three = logs.record(1, id=5), logs.record(2, id=6), logs.record(3, id=5)
+def test_the_index_tells_of_an_id_of_this_turn_and_puts_those_of_earlier_ones_aside() -> None:
+    one, two, three, four, five = (logs.record(lsn, id) for lsn, id in ((1, 5), (2, 6), (3, 5), (4, 6), (5, 6)))
     records: dict[int, Record] = {}
-    assert index(records, [one, two, three]) == [(one, three)]
-    assert records == {5: one, 6: two}
+    before: dict[int, Record] = {}
+    assert index(records, [one, two, three], 1, before) == [three]
+    assert (records, before) == ({5: one, 6: two}, {})
+    assert index(records, [four, five], 2, before) == [five]
+    assert (records, before) == ({5: one, 6: four}, {6: two})
+
+
+def test_the_same_value_is_that_of_kind_and_texts() -> None:
+    one, three = logs.record(1, id=5), logs.record(3, id=5)
     assert same_value(one, Record(9, 9, one.kind, one.lexical, one.datatype, "", 1))
     assert not same_value(one, three)

@@ -13,6 +13,7 @@ cdef class Record:
     cdef readonly object datatype
     cdef readonly object language
     cdef readonly int32_t hash
+    cdef int32_t turn                # in which `index` entered it
 
 
 # A canonical mint frame, taken apart but not yet turned into objects.

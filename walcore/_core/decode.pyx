@@ -43,6 +43,7 @@ OTHER = _OTHER
 
 cdef enum:
     SLOTS = 32        # of the cache of datatypes and languages
+    MINTS = 512       # taken apart in one go before their Records are made: other threads run as long
 
 
 cdef object _text(object value, str field):
@@ -123,21 +124,25 @@ def same_value(Record one not None, Record two not None):
     return _same_value(one, two)
 
 
-def index(dict records not None, list batch not None):
-    """Enter each Record of `batch` into `records` (id -> Record); return the (old, new) pairs of ids already there.
+def index(dict records not None, list batch not None, int32_t turn, dict before not None):
+    """Enter each Record of `batch` into `records` (id -> Record); return those whose id is there from the same turn.
 
-    The old one stays in `records`: which of the two counts is the caller's decision.
+    These aren't entered: which of the two counts is the caller's decision.  What an earlier turn has entered gives way
+    and goes to `before`.
     """
     cdef list clashes = []
     cdef Record record
     cdef PyObject* old
     for record in batch:
+        record.turn = turn
         key = record.id
         old = PyDict_GetItem(records, key)
-        if old is NULL:
-            PyDict_SetItem(records, key, record)
-        else:
-            clashes.append((<object> old, record))
+        if old is not NULL:
+            if (<Record> old).turn == turn:
+                clashes.append(record)
+                continue
+            PyDict_SetItem(before, key, <object> old)
+        PyDict_SetItem(records, key, record)
     return clashes
 
 
@@ -219,8 +224,8 @@ cdef class Decoder:
     """Decoder(kinds=None, wanted=None)
 
     Decodes the frames of one segment, buffer after buffer.  `kinds` are the objects that stand for I, B, L and N in
-    the Records made; without it frames are only checked and counted, with the GIL released.  With `wanted`, Records
-    are made for that id alone.
+    the Records made; without it frames are only checked and counted.  With `wanted`, Records are made for that id
+    alone.  Only the making of Records holds the GIL.
 
     After a call of `decode`, `position` is where it stopped, and `frame_size` the bytes of the frame there (8 + JSON)
     as its length field claims, 0 if that isn't in the buffer.  `first_lsn`, `last_lsn`, `min_lsn`, `max_lsn` (0: none
@@ -236,14 +241,17 @@ cdef class Decoder:
     cdef readonly int32_t highest_id
     cdef readonly int64_t frames
     cdef tuple kinds
+    cdef bint making
     cdef bint filtered
     cdef int32_t wanted
     cdef PyObject* slots[SLOTS]
+    cdef Mint mints[MINTS]
 
     def __cinit__(self, kinds=None, wanted=None):
         self.kinds = None if kinds is None else tuple(kinds)
         if self.kinds is not None and len(self.kinds) != 4:
             raise ValueError("kinds must be the four that stand for I, B, L and N")
+        self.making = self.kinds is not None
         self.filtered = wanted is not None
         self.wanted = <int32_t> _integer(wanted, "wanted", INT32_MIN, INT32_MAX) if self.filtered else 0
 
@@ -259,27 +267,26 @@ cdef class Decoder:
         """
         cdef Py_buffer view
         cdef const uint8_t* base
-        cdef Mint mint
-        cdef int status = _MORE
+        cdef Py_ssize_t taken = 0
+        cdef int status = -1
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             if not 0 <= start <= stop <= view.len:
                 raise ValueError(f"start {start} and stop {stop} must lie within {view.len} bytes")
             base = <const uint8_t*> view.buf
             self.position = start
-            if self.kinds is None:
+            while status < 0:
+                taken = 0
                 with nogil:
-                    while True:
-                        status = self._next(base, stop, &mint)
+                    while taken < MINTS:
+                        status = self._next(base, stop, &self.mints[taken])
                         if status >= 0:
                             break
-                return status
-            while True:
-                status = self._next(base, stop, &mint)
-                if status >= 0:
-                    return status
-                if not self.filtered or mint.id == self.wanted:
-                    PyList_Append(out, self._record(&mint))
+                        if self.making and (not self.filtered or self.mints[taken].id == self.wanted):
+                            taken += 1
+                for i in range(taken):
+                    PyList_Append(out, self._record(&self.mints[i]))
+            return status
         finally:
             PyBuffer_Release(&view)
 
