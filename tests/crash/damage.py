@@ -22,6 +22,8 @@ from walcore.frames import HARMLESS
 from walcore.segments import Directory, list_segments
 from walcore.state import State, write_state
 
+Reading = tuple[list[tuple[Any, ...]], walcore.Report]
+"""The records, as rows, and what was met on the way."""
 MODES = ("STRICT", "STOP", "SEGMENT", "SALVAGE")
 SEGMENTS = [[logs.record(lsn) for lsn in range(first, first + 3)] for first in (1, 4, 7)]
 RECORDS = [one for segment in SEGMENTS for one in segment]
@@ -74,7 +76,7 @@ def vouch(directory: Path) -> None:
         write_state(opened, state)
 
 
-def read(directory: Path, mode: str) -> tuple[list[tuple[Any, ...]], walcore.Report]:
+def read(directory: Path, mode: str) -> Reading:
     reader, found = walcore.read(directory, mode=mode), []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", walcore.WalDamageWarning)
@@ -85,15 +87,23 @@ def read(directory: Path, mode: str) -> tuple[list[tuple[Any, ...]], walcore.Rep
     return found, reader.report
 
 
+def look(directory: Path, what: object, *, exact: bool = False) -> dict[str, Reading]:
+    """Read a damaged log in all four modes: none invents a record, and the more lenient reads no fewer."""
+    found = {mode: read(directory, mode) for mode in MODES}
+    for mode, (rows, _) in found.items():
+        assert all(ROWS.get(one[0]) == one for one in rows), f"{what}: {mode} reads what was never written"
+        assert not exact or len({one[0] for one in rows}) == len(rows), f"{what}: {mode} reads a record twice"
+    read_by = [{one[0] for one in rows} for rows, _ in found.values()]
+    assert read_by[0] <= read_by[1] <= read_by[2] <= read_by[3], f"{what}: a stricter mode reads more: {read_by}"
+    return found
+
+
 def judge(directory: Path, what: object, *, repaired: bool = True, exact: bool = False) -> Judged:
     """Look at a damaged log, repair it if asked to, look at it again; AssertionErrors name `what` was done to it.
 
     `exact`: nothing of it can be taken for a crash's tear, so all that is gone has to be named.
     """
-    read_before = {mode: read(directory, mode) for mode in MODES}
-    for mode, (rows, _) in read_before.items():
-        assert all(ROWS.get(one[0]) == one for one in rows), f"{what}: {mode} reads what was never written"
-        assert not exact or len({one[0] for one in rows}) == len(rows), f"{what}: {mode} reads a record twice"
+    read_before = look(directory, what, exact=exact)
     report = read_before["SALVAGE"][1]
     plan = walcore.repair(directory)
     kinds = sorted(str(fault.kind) for fault in report.faults)
@@ -153,6 +163,13 @@ def opens(directory: Path, what: object) -> None:
     assert {one[0] for one in rows} == before | {lsn}, what
     assert report.complete, what
     assert original.read(directory) == (rows, None), what
+
+
+def put(directory: Path, files: dict[str, bytes], known: dict[str, bytes]) -> None:
+    """Make the files that differ from `known`, which are there, what they are in `files`."""
+    for name, content in files.items():
+        if content is not known[name]:
+            (directory / name).write_bytes(content)
 
 
 def restore(directory: Path, whole: dict[str, bytes]) -> None:
