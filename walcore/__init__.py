@@ -4,6 +4,7 @@ with walcore.open("store/wal") as wal:
     lsn = wal.log_mint(42, walcore.ValueKind.LITERAL, "Zürich", language="de")
     wal.commit(lsn)
 for record in walcore.read("store/wal"): ...
+pyarrow.RecordBatchReader.from_stream(walcore.read_arrow("store/wal"))      # or as columns
 found = walcore.recover("store/wal")        # found.records[42]
 walcore.find("store/wal", 42)               # the newest record of id 42, or None
 """
@@ -38,6 +39,7 @@ from walcore._version import __version__
 # Where the public names live.  Each is imported when it is first asked for: a program that only reads, and above all
 # the command line's --help, need not wait for the rest.
 _HOMES = {
+    "columns": ("ArrowReader", "read_arrow"),
     "config": ("SyncPolicy", "WalConfig"),
     "errors": (
         "CorruptionError", "IncompleteError", "InvalidRecordError", "RecordTooLargeError", "StoreMismatchError",
@@ -57,6 +59,7 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 if _TYPE_CHECKING:
+    from walcore.columns import ArrowReader, read_arrow
     from walcore.config import SyncPolicy, WalConfig
     from walcore.errors import (
         CorruptionError,
@@ -98,6 +101,7 @@ else:
 
 
 __all__ = [
+    "ArrowReader",
     "Conflict",
     "CorruptionError",
     "Fault",
@@ -131,6 +135,7 @@ __all__ = [
     "find",
     "open",
     "read",
+    "read_arrow",
     "recover",
     "repair",
 ]

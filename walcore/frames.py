@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
+from walcore._core.arrow import Appender
 from walcore._core.decode import BAD_LENGTH, MORE, OTHER, Decoder, Record, find_frame
 from walcore._core.encode import crc32c, crc32c_backend
 from walcore.errors import WalError
@@ -35,8 +36,12 @@ _MAX_UINT32: Final = 2**32 - 1
 _TRIAL_BYTES: Final = 1 << 30
 # The price of one that can't be there in full, in such bytes.
 _TRIAL_COST: Final = 4096
-# More mint frames than the 32 KiB that deflate looks back can hold.
+# More mint frames than the 32 KiB that deflate looks back can hold; an Appender keeps as many LSNs.
 _REACH: Final = 512
+
+
+Lot = list[Record] | Appender
+"""Some records, one behind another in one segment: Records, or what was appended since its `begin`."""
 
 
 class FaultKind(StrEnum):
@@ -150,7 +155,8 @@ class FrameReader:
 
     `batches` yields lists of Records up to a fault or the end; then `fault` tells which (None: the end), and `resume`
     goes to the next whole frame, from which `batches` goes on.  Without `records` nothing is yielded, only counted;
-    with `wanted` only the Records of that id are.  `passed` is given the whole frames up to the first fault as they are
+    with `wanted` only the Records of that id are.  `lots` is the same for one that appends to `into`, and yields that
+    wherever it could do so, else a list.  `passed` is given the whole frames up to the first fault as they are
     passed over, in order, many at a time, each view valid until it returns.  The descriptor stays the caller's.
     """
 
@@ -162,6 +168,7 @@ class FrameReader:
         *,
         records: bool = False,
         wanted: int | None = None,
+        into: Appender | None = None,
         vouched: int = 0,
         passed: Callable[[memoryview], object] | None = None,
     ) -> None:
@@ -183,6 +190,7 @@ class FrameReader:
         source: Source = (GzipSource if self.sealed else PlainSource)(fd, size, segment.path)
         self._window = Window(source)
         self._decoder = Decoder(tuple(ValueKind) if records or wanted is not None else None, wanted)
+        self._into = into
         self._passed = passed
         self._crc32 = codec().crc32
         self._sound = True
@@ -227,10 +235,14 @@ class FrameReader:
         return self._decoder.highest_id
 
     def batches(self) -> Iterator[list[Record]]:
-        """Yield Records, many at a time, up to a fault or the end."""
+        """Yield Records, many at a time, up to a fault or the end; for a reader without `into`."""
+        return cast("Iterator[list[Record]]", self.lots())
+
+    def lots(self) -> Iterator[Lot]:
+        """Yield Records or what `into` was given of them, many at a time, up to a fault or the end."""
         self.fault, self.tear, self.unfinished = None, False, False
         window, decoder = self._window, self._decoder
-        batch: list[Record] = []
+        batch = self._lot()
         while True:
             status = decoder.decode(window.data, window.start, window.stop, batch)
             self._take(decoder.position - window.start)
@@ -239,7 +251,7 @@ class FrameReader:
             elif status == MORE:
                 if batch:
                     yield self._fresh(batch)
-                    batch = []
+                    batch = self._lot()
                 going = self._more()
             elif status == BAD_LENGTH:
                 going = self._damaged("a length of 0 or above the limit")
@@ -258,9 +270,16 @@ class FrameReader:
 
     # -- going on, or not ---------------------------------------------------------------------------------------------
 
-    def _fresh(self, batch: list[Record]) -> list[Record]:
+    def _lot(self) -> Lot:
+        """What the next records go into: a list where copies may have to be taken out of it."""
+        return [] if self._into is None or (self.sealed and not self._sound) else self._into.begin()
+
+    def _fresh(self, batch: Lot) -> Lot:
         """The batch without copies: behind damage, gzip may repeat whole frames of the 32 KiB before."""
         if not self.sealed:
+            return batch
+        if isinstance(batch, Appender):
+            self._recent = (self._recent + batch.lsns())[-_REACH:]
             return batch
         if not self._sound:
             seen = set(self._recent)
@@ -350,20 +369,18 @@ class FrameReader:
 
     # -- frames that aren't canonical mints ---------------------------------------------------------------------------
 
-    def _other(self, batch: list[Record]) -> bool:
+    def _other(self, batch: Lot) -> bool:
         window, decoder = self._window, self._decoder
         offset, size = window.offset, decoder.frame_size
         start = window.start + LENGTH_SIZE
         end = start + size - FRAME_OVERHEAD
-        problem = None
+        record = problem = None
         try:
             if not _OBJECT.match(window.data, start, end) or window.data.rfind(b"}", start, end) < 0:
                 _refuse(window.data[start : start + 20])  # before a copy is made of what may be half a gigabyte
             fields = parse_line(bytes(memoryview(window.data)[start:end]))
             if fields.get("t") == "M":
                 record = _record(fields)
-                if decoder.count(record.lsn, record.id):
-                    batch.append(record)
             elif fields.get("t") == "S":
                 problem = self._summary(fields) if self.sealed else None
                 self.summarized = True
@@ -371,6 +388,8 @@ class FrameReader:
             decoder.skip()
             self._take(size)
             return self._stop(FaultKind.INVALID_RECORD, str(error), behind=True, offset=offset)
+        if record is not None and decoder.count(record.lsn, record.id):
+            batch.append(record)
         decoder.skip()
         self._take(size)
         if problem is None and self.summary is not None and window.fill(1):

@@ -16,11 +16,11 @@ from enum import StrEnum
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from walcore.errors import CorruptionError, WalDamageWarning
 from walcore.files import told
-from walcore.frames import HARMLESS, MAX_FAULTS, Fault, FaultKind, FrameReader, SegmentCheck, check_segment
+from walcore.frames import HARMLESS, MAX_FAULTS, Fault, FaultKind, FrameReader, Lot, SegmentCheck, check_segment
 from walcore.lock import is_locked
 from walcore.plan import Plan, choose, open_listed, plan, sequence
 from walcore.segments import Directory, Segment
@@ -29,6 +29,7 @@ from walcore.system import calls
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from walcore._core.arrow import Appender
     from walcore._core.decode import Record
 
 
@@ -139,16 +140,22 @@ def read_mode(mode: ReadMode | str) -> ReadMode:
         raise ValueError(msg) from None
 
 
+def _ends(lot: Lot) -> tuple[int, int]:
+    """The LSNs of its first and its last record."""
+    return (lot[0].lsn, lot[-1].lsn) if isinstance(lot, list) else (lot.first_lsn, lot.last_lsn)
+
+
 class _Ended(Exception):  # noqa: N818 - nothing is wrong with it
     """The pass ends at a fault, as mode STOP wants."""
 
 
 class Pass:
-    """One pass over a directory, and what it has met so far."""
+    """One pass over a directory, and what it has met so far; `into` is as a FrameReader has it."""
 
-    def __init__(self, path: Path, mode: ReadMode) -> None:
+    def __init__(self, path: Path, mode: ReadMode, into: Appender | None = None) -> None:
         self.path = path
         self.mode = mode
+        self._into = into
         self.faults: list[Fault] = []
         self.faults_left_out = 0
         self.records = 0
@@ -175,7 +182,11 @@ class Pass:
         )
 
     def batches(self) -> Iterator[tuple[int, list[Record]]]:
-        """Yield (place of the segment in this pass, some of its records)."""
+        """Yield (place of the segment in this pass, some of its records); for a pass without `into`."""
+        return cast("Iterator[tuple[int, list[Record]]]", self.lots())
+
+    def lots(self) -> Iterator[tuple[int, Lot]]:
+        """Yield (place of the segment in this pass, some of its records, or what `into` was given of them)."""
         with Directory(self.path) as directory, suppress(_Ended):
             yield from self._segments(directory)
         self.finished = True
@@ -195,7 +206,7 @@ class Pass:
 
     # -- segments -----------------------------------------------------------------------------------------------------
 
-    def _segments(self, directory: Directory) -> Iterator[tuple[int, list[Record]]]:
+    def _segments(self, directory: Directory) -> Iterator[tuple[int, Lot]]:
         found = plan(directory)
         for fault in found.faults:
             self._meet(fault, more=bool(found.numbered))
@@ -217,9 +228,7 @@ class Pass:
         while self._strays:
             yield from self._stray(directory)
 
-    def _segment(
-        self, directory: Directory, segment: Segment, found: Plan, last: int
-    ) -> Iterator[tuple[int, list[Record]]]:
+    def _segment(self, directory: Directory, segment: Segment, found: Plan, last: int) -> Iterator[tuple[int, Lot]]:
         opened = open_listed(directory, segment)
         if isinstance(opened, Fault):
             self._meet(opened, more=True)
@@ -228,12 +237,13 @@ class Pass:
         try:
             number, size = segment.number, segment.size
             short = found.cut_off(segment)
-            frames = FrameReader(segment, fd, size, records=True, vouched=found.known(segment))
+            into = None if self._strays else self._into  # what lies in between couldn't go in between any more
+            frames = FrameReader(segment, fd, size, records=True, into=into, vouched=found.known(segment))
             place = self.segments
             self.segments += 1
             growing = partial(self._growing, fd, segment) if number == last else lambda: False
             for batch in self._frames(frames, growing, more=number < last):
-                while self._strays and self._strays[-1][0] < batch[0].lsn:
+                while self._strays and self._strays[-1][0] < _ends(batch)[0]:
                     yield from self._stray(directory)
                 yield place, self._count(batch, frames)
             if frames.fault is None and short is not None:
@@ -241,9 +251,9 @@ class Pass:
         finally:
             calls.close(fd)
 
-    def _frames(self, frames: FrameReader, growing: Callable[[], bool], *, more: bool) -> Iterator[list[Record]]:
+    def _frames(self, frames: FrameReader, growing: Callable[[], bool], *, more: bool) -> Iterator[Lot]:
         while True:
-            yield from filter(None, frames.batches())
+            yield from filter(None, frames.lots())
             fault = frames.fault
             if fault is None or (frames.unfinished and growing()):
                 return
@@ -267,7 +277,7 @@ class Pass:
                 self._strays.append((check.min_lsn, segment))
         self._strays.sort(key=lambda stray: -stray[0])
 
-    def _stray(self, directory: Directory) -> Iterator[tuple[int, list[Record]]]:
+    def _stray(self, directory: Directory) -> Iterator[tuple[int, Lot]]:
         _, segment = self._strays.pop()
         opened = open_listed(directory, segment)
         if isinstance(opened, Fault):
@@ -284,11 +294,11 @@ class Pass:
 
     # -- counting -----------------------------------------------------------------------------------------------------
 
-    def _count(self, batch: list[Record], frames: FrameReader) -> list[Record]:
+    def _count(self, batch: Lot, frames: FrameReader) -> Lot:
+        first, self._before = _ends(batch)
         for index in range(self._open_faults, len(self.faults)):
-            self.faults[index] = replace(self.faults[index], lsn_after=batch[0].lsn)
+            self.faults[index] = replace(self.faults[index], lsn_after=first)
         self._open_faults = len(self.faults)
-        self._before = batch[-1].lsn
         self.records += len(batch)
         self.first_lsn = min(self.first_lsn or frames.min_lsn, frames.min_lsn)
         self.last_lsn = max(self.last_lsn, frames.max_lsn)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final, final
 
+from walcore._core.arrow import Appender
+
 MORE: Final[int]
 BAD_LENGTH: Final[int]
 BAD_CRC: Final[int]
@@ -54,7 +56,9 @@ class Decoder:
     def highest_id(self) -> int: ...
     @property
     def frames(self) -> int: ...
-    def decode(self, data: bytes | bytearray | memoryview, start: int, stop: int, out: list[Record]) -> int: ...
+    def decode(
+        self, data: bytes | bytearray | memoryview, start: int, stop: int, out: list[Record] | Appender
+    ) -> int: ...
     def count(self, lsn: int, id: int) -> bool: ...
     def skip(self) -> None: ...
 
