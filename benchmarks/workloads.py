@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from parameters import XSD_STRING
 
 import walcore
+import walcore.aio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +55,21 @@ def commit_from_threads(wal: walcore.Wal, clients: int, commits: int, lexical: s
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def commit_from_tasks(wal: walcore.Wal, clients: int, commits: int, lexical: str) -> None:
+    """The same from as many tasks of one event loop."""
+
+    async def client(view: walcore.aio.AsyncWal, ids: Sequence[int]) -> None:
+        log_mint, commit = view.log_mint, view.commit
+        for id in ids:
+            await commit(log_mint(id, LITERAL, lexical, XSD_STRING, "", 1))
+
+    async def work() -> None:
+        view = walcore.aio.AsyncWal(wal)
+        await asyncio.gather(*(client(view, range(first + 2, commits + 2, clients)) for first in range(clients)))
+
+    asyncio.run(work())
 
 
 def scan(directory: Path) -> int:

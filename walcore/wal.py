@@ -260,12 +260,17 @@ def open(  # noqa: A001 - the word that everybody looks for
         FileNotFoundError, NotADirectoryError, PermissionError: the folder can't be used.
         OSError: reading failed while repairing; nothing unread was changed.
     """
-    if isinstance(directory, WalConfig):
-        if settings:
-            msg = f"a WalConfig comes alone, not with {', '.join(settings)}"
-            raise TypeError(msg)
-        return Wal(directory, create=create)
-    return Wal(WalConfig(directory, **settings), create=create)
+    return Wal(config_of(directory, settings), create=create)
+
+
+def config_of(directory: str | os.PathLike[str] | WalConfig, settings: Settings) -> WalConfig:
+    """What `open` was given, as one."""
+    if not isinstance(directory, WalConfig):
+        return WalConfig(directory, **settings)
+    if settings:
+        msg = f"a WalConfig comes alone, not with {', '.join(settings)}"
+        raise TypeError(msg)
+    return directory
 
 
 __all__ = ["Wal", "open"]

@@ -30,7 +30,7 @@ OPTIONS = {
 UNIT = ["encode", "decode", "crc32c", "frames", "failures", "threads"]
 SHORT = {
     "address": [f"tests/unit/test_{name}.py" for name in UNIT],
-    "thread": ["tests/unit/test_threads.py"],
+    "thread": ["tests/unit/test_threads.py", "tests/unit/test_aio.py"],
     "undefined": [f"tests/unit/test_{name}.py" for name in UNIT],
 }
 MEASURED = "not (bomb or takes_its_frame or million)"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, assert_type
 
 import walcore
+import walcore.aio
 from walcore import Record, SyncPolicy, ValueKind, WalConfig
 
 
@@ -18,6 +19,18 @@ def opening() -> None:
     walcore.open(Path("store/wal"), create=False, sync_interval=timedelta(seconds=2), buffer_timeout=None)
     walcore.open(WalConfig("store/wal", sync_policy=SyncPolicy.INTERVAL, on_force=print)).close(timeout=1.5)
     WalConfig("store/wal", sync_policy=3)  # type: ignore[arg-type]
+
+
+async def on_asyncio() -> None:
+    async with await walcore.aio.open("store/wal", sync_policy="INTERVAL", sync_interval=0.5) as wal:
+        assert_type(wal, walcore.aio.AsyncWal)
+        lsn = wal.log_mint(42, ValueKind.LITERAL, "Zürich", language="de", hash=7)
+        assert_type(lsn, int)
+        assert_type(wal.log_mint_many([1, 2], "I", ["a", "b"]), tuple[int, int])
+        assert_type(await wal.commit(lsn), int)
+        await wal.await_durable(lsn)
+        await wal.await_durable(None)  # type: ignore[arg-type]
+        assert_type(wal.wal, walcore.Wal)
 
 
 def writing(wal: walcore.Wal) -> None:
@@ -53,8 +66,7 @@ def reading() -> Iterator[str]:
 
 def recovering() -> None:
     found = walcore.recover("store/wal", allow_incomplete=True, on_conflict="first")
-    assert_type(found.records, Mapping[int, Record])
-    walcore.recover("store/wal", max_memory=64 << 20)
+    assert_type(found.records, dict[int, Record])
     newest = walcore.find("store/wal", 42)
     if newest is not None:
         assert_type(newest, Record)

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -55,10 +56,37 @@ int walcore_has_name(int fd)
     return status.st_nlink > 0;
 }
 
+void walcore_wake_init_fd(walcore_wake *wake, int fd)
+{
+    wake->fd = fd;
+}
+
+void walcore_wake_take_fd(int fd)
+{
+    uint64_t posts;
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    while (read(fd, &posts, sizeof posts) < 0 && (errno == EAGAIN || errno == EINTR))
+        poll(&readable, 1, -1);
+}
+
+/* Whether the wake-up is a descriptor, which was written to.  One that is full is about to be read. */
+static int posted_to_fd(walcore_wake *wake)
+{
+    const uint64_t one = 1;
+    int saved = errno;
+    if (wake->fd < 0)
+        return 0;
+    while (write(wake->fd, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+    errno = saved;
+    return 1;
+}
+
 #ifdef WALCORE_WAKE_IS_SEMAPHORE
 
 int walcore_wake_init(walcore_wake *wake)
 {
+    wake->fd = -1;
     return sem_init(&wake->semaphore, 0, 0);
 }
 
@@ -69,7 +97,8 @@ void walcore_wake_destroy(walcore_wake *wake)
 
 void walcore_wake_post(walcore_wake *wake)
 {
-    sem_post(&wake->semaphore);
+    if (!posted_to_fd(wake))
+        sem_post(&wake->semaphore);
 }
 
 void walcore_wake_reset(walcore_wake *wake)
@@ -106,6 +135,7 @@ int walcore_wake_init(walcore_wake *wake)
 {
     pthread_condattr_t attributes;
     int failed = pthread_condattr_init(&attributes);
+    wake->fd = -1;
     if (failed)
         return failed;
 #ifndef __APPLE__
@@ -130,6 +160,8 @@ void walcore_wake_destroy(walcore_wake *wake)
 
 void walcore_wake_post(walcore_wake *wake)
 {
+    if (posted_to_fd(wake))
+        return;
     pthread_mutex_lock(&wake->mutex);
     wake->posted = 1;
     pthread_cond_signal(&wake->condition);

@@ -15,8 +15,10 @@
 
 /* A wake-up for one waiting thread.  A post is never lost: one that comes before the wait ends it at once.
  * With glibc a semaphore, since a signal ends its wait; elsewhere a mutex and condition, whose interruptible wait
- * returns every 50 ms so that Ctrl-C is seen (macOS has no unnamed semaphores, musl none on the monotonic clock). */
+ * returns every 50 ms so that Ctrl-C is seen (macOS has no unnamed semaphores, musl none on the monotonic clock).
+ * An event loop's wake-up is a descriptor that its selector watches; nobody calls walcore_wake_wait for it. */
 typedef struct {
+    int fd; /* written to in place of the rest; else -1 */
 #ifdef WALCORE_WAKE_IS_SEMAPHORE
     sem_t semaphore;
 #else
@@ -29,6 +31,10 @@ typedef struct {
 enum { WALCORE_WAKE_POSTED = 0, WALCORE_WAKE_TIMED_OUT = 1, WALCORE_WAKE_INTERRUPTED = 2 };
 
 int walcore_wake_init(walcore_wake *wake);
+/* Makes it a wake-up that writes 8 bytes to `fd`, which doesn't block; needs no walcore_wake_destroy. */
+void walcore_wake_init_fd(walcore_wake *wake, int fd);
+/* Waits for such a post and takes it from `fd`, the end that is read. */
+void walcore_wake_take_fd(int fd);
 void walcore_wake_destroy(walcore_wake *wake);
 void walcore_wake_post(walcore_wake *wake);
 /* Forgets posts that nobody waited for. */

@@ -8,6 +8,8 @@ cdef extern from "platform.h" nogil:
         WALCORE_WAKE_TIMED_OUT
         WALCORE_WAKE_INTERRUPTED
     int walcore_wake_init(walcore_wake *wake)
+    void walcore_wake_init_fd(walcore_wake *wake, int fd)
+    void walcore_wake_take_fd(int fd)
     void walcore_wake_destroy(walcore_wake *wake)
     void walcore_wake_post(walcore_wake *wake)
     void walcore_wake_reset(walcore_wake *wake)

@@ -2,13 +2,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, final
 
 from walcore._core.decode import Record
-from walcore._core.group import GroupCommit
+from walcore._core.notify import Notify
 from walcore.errors import WalFailedError
 
 CALLS: tuple[str, ...]
 
 @final
-class Writer(GroupCommit):
+class Writer(Notify):
     @property
     def last_lsn(self) -> int: ...
     @property

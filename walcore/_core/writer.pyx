@@ -16,11 +16,11 @@ from walcore._core.encode cimport (
     CRC_SIZE, FRAME_OVERHEAD, INT_DIGITS_MAX, MINT_FIXED, Mint, int_size, mint_json_size, mint_text_size,
     put_mint_body, put_mint_frame, take_mint,
 )
-from walcore._core.group cimport GroupCommit
 from walcore._core.lead cimport (
     CLOSED, CLOSING, FOR_EVER, NANOSECONDS, NOT_STARTED, OPEN, UNAVAILABLE, WANT_BACK, WANT_FINISH, WANT_PURGE,
     WANT_WRITE,
 )
+from walcore._core.notify cimport Notify
 from walcore._core.platform cimport (
     WALCORE_WAKE_INTERRUPTED, WALCORE_WAKE_TIMED_OUT, pthread_mutex_lock, pthread_mutex_unlock, walcore_now,
     walcore_wake_post, walcore_wake_wait,
@@ -43,7 +43,7 @@ CALLS = ("", "write", "fdatasync", "ftruncate", "fstat", "rotate", "finish", "pu
 
 
 @cython.final
-cdef class Writer(GroupCommit):
+cdef class Writer(Notify):
     """The compiled half of a log.  All methods may be called from any thread."""
 
     # --- producers ---------------------------------------------------------------------------------------------------
@@ -309,14 +309,6 @@ cdef class Writer(GroupCommit):
         """Gives all that was logged so far to the kernel."""
         self.refuse_in_child()
         self.wait(WRITTEN, self.peek(&self.next_lsn) - 1, FOR_EVER, False)
-
-    cdef int64_t take_lsn(self, lsn) except -1:
-        cdef int64_t last = self.peek(&self.next_lsn) - 1
-        if type(lsn) is not int and (isinstance(lsn, bool) or not hasattr(lsn, "__index__")):
-            raise TypeError(f"lsn must be an int, not {type(lsn).__name__}")
-        if not 1 <= lsn <= last:
-            raise ValueError(f"lsn must be from 1 to last_lsn ({last}), got {lsn}")
-        return lsn
 
     # --- segments ----------------------------------------------------------------------------------------------------
 
