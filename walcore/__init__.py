@@ -53,6 +53,7 @@ _HOMES = {
     "repairing": ("RepairPlan", "RepairStep", "repair"),
     "recovery": ("Conflict", "Recovered", "recover"),
     "search": ("find",),
+    "spill": ("SpilledRecords",),
     "stats": ("Stats",),
     "wal": ("Wal", "open"),
 }  # fmt: skip
@@ -83,6 +84,7 @@ if _TYPE_CHECKING:
     from walcore.recovery import Conflict, Recovered, recover
     from walcore.repairing import RepairPlan, RepairStep, repair
     from walcore.search import find
+    from walcore.spill import SpilledRecords
     from walcore.stats import Stats
     from walcore.wal import Wal, open  # noqa: A004 - the word that everybody looks for
 else:
@@ -117,6 +119,7 @@ __all__ = [
     "RepairPlan",
     "RepairStep",
     "Report",
+    "SpilledRecords",
     "Stats",
     "StoreMismatchError",
     "SyncPolicy",

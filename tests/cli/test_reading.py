@@ -252,6 +252,14 @@ def test_recover_writes_one_line_an_id_by_rising_id(run, log, tmp_path):
     assert run("recover", log, "-o", "-").out == target.read_text()
 
 
+def test_recover_in_bounded_memory_writes_the_same(run, log, tmp_path, monkeypatch):
+    plain = run("recover", log, "-o", "-").out
+    for weight in (1, 1 << 20):
+        monkeypatch.setattr("walcore.recovery.weigh", lambda batch, weight=weight: weight * len(batch))
+        assert run("recover", log, "-o", "-", "--max-memory", "1").out == plain
+    assert run("recover", log, "-o", "-", "--max-memory", "0").status == 2
+
+
 def test_recover_of_a_damaged_log_writes_only_when_told_to(run, damaged, tmp_path):
     target = tmp_path / "values.ndjson"
     target.write_text("before")

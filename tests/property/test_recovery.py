@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from walcore import recovery, spill
 from walcore.errors import CorruptionError
 from walcore.reader import Pass, ReadMode
-from walcore.recovery import Conflict, recover
+from walcore.recovery import MIN_MEMORY, Conflict, recover
 
 ROW = st.tuples(st.integers(1, 40), st.integers(1, 6), st.sampled_from(["a", "b", "c"]))
 
@@ -89,6 +90,13 @@ def test_recovery_is_what_the_model_has(tmp_path_factory: pytest.TempPathFactory
     found = recover(directory, mode=mode, on_conflict=policy, allow_incomplete=True)
     assert (found.records, list(found.conflicts), found.report) == expected
     assert list(found.records) == list(expected[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recovery, "weigh", lambda batch: len(batch) * MIN_MEMORY // data.draw(st.integers(1, 12)))
+        patch.setattr(spill, "BLOCK", data.draw(st.sampled_from([1, 1000, 5000])))
+        bounded = recover(directory, mode=mode, on_conflict=policy, allow_incomplete=True, max_memory=MIN_MEMORY)
+    assert list(bounded.records.items()) == sorted(expected[0].items())
+    assert {two.id for two in bounded.conflicts} == {two.id for two in expected[1]}
+    assert bounded.report == expected[2]
     if expected[1]:
         with pytest.raises(CorruptionError, match=f"id {expected[1][0].id} two values"):
             recover(directory, mode=mode, on_conflict="error", allow_incomplete=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, assert_type
@@ -66,7 +66,8 @@ def reading() -> Iterator[str]:
 
 def recovering() -> None:
     found = walcore.recover("store/wal", allow_incomplete=True, on_conflict="first")
-    assert_type(found.records, dict[int, Record])
+    assert_type(found.records, Mapping[int, Record])
+    walcore.recover("store/wal", max_memory=64 << 20)
     newest = walcore.find("store/wal", 42)
     if newest is not None:
         assert_type(newest, Record)

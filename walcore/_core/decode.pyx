@@ -26,6 +26,7 @@ from walcore.format import MAX_JSON_BYTES as _MAX_JSON_BYTES
 cdef extern from "Python.h":
     void* PyUnicode_DATA(object text)
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
+    int PyUnicode_KIND(object text)
     object PyUnicode_FromObject(object text)
 
 cdef uint32_t MAX_JSON = _MAX_JSON_BYTES
@@ -45,6 +46,7 @@ OTHER = _OTHER
 
 cdef enum:
     SLOTS = 32        # of the cache of datatypes and languages
+    ROOM = 400        # bytes that a Record, its strs, its id and its place in a growing dictionary take beside text
     MINTS = 512       # taken apart in one go before their Records are made: other threads run as long
 
 
@@ -146,6 +148,65 @@ def index(dict records not None, list batch not None, int32_t turn, dict before 
             PyDict_SetItem(before, key, <object> old)
         PyDict_SetItem(records, key, record)
     return clashes
+
+
+cdef inline Py_ssize_t _weight(object text):
+    return PyUnicode_GET_LENGTH(text) * <Py_ssize_t> PyUnicode_KIND(text)
+
+
+def weigh(list batch not None):
+    """Bytes of memory that a dictionary of these Records takes at most, the growing of the dictionary included."""
+    cdef Py_ssize_t total = 0
+    cdef Record record
+    for record in batch:
+        total += _weight(record.lexical) + _weight(record.datatype) + _weight(record.language) + ROOM
+    return total
+
+
+def turn_of(Record record not None):
+    """The turn in which `index` entered it."""
+    return record.turn
+
+
+def rows(list records not None, Py_ssize_t start, Py_ssize_t limit):
+    """The Records from `start` on as tuples of plain ints and strs, and the place behind the last.
+
+    So many as weigh `limit` bytes, and further ones of the last one's id.
+    """
+    cdef list out = []
+    cdef Record record
+    cdef Py_ssize_t total = 0
+    cdef int32_t last = 0
+    while start < len(records):
+        record = <Record?> records[start]
+        if total >= limit and record.id != last:
+            break
+        last = record.id
+        total += _weight(record.lexical) + _weight(record.datatype) + _weight(record.language) + ROOM
+        out.append((
+            record.id, record.turn, record.lsn, str.__str__(record.kind), record.lexical, record.datatype,
+            record.language, record.hash,
+        ))
+        start += 1
+    return out, start
+
+
+def of_rows(list rows not None, dict kinds not None):
+    """The Records that `rows` were made from; `kinds` has the object for each letter."""
+    cdef list records = []
+    cdef Record record
+    for id, turn, lsn, letter, lexical, datatype, language, hash in rows:
+        record = Record.__new__(Record)
+        record.id = id
+        record.turn = turn
+        record.lsn = lsn
+        record.kind = kinds[letter]
+        record.lexical = _text(lexical, "lexical")
+        record.datatype = _text(datatype, "datatype")
+        record.language = _text(language, "language")
+        record.hash = hash
+        records.append(record)
+    return records
 
 
 # ---- Frames ----------------------------------------------------------------------------------------------------------

@@ -30,8 +30,12 @@ NAME_CHARS: Final = 100
 @click.option("--allow-incomplete", is_flag=True, help="Write what can be read of a damaged log.")
 @click.option("--on-conflict", type=click.Choice(("last", "first", "error")), default="last", show_default=True,
               help="Which value counts when an id has two.")  # fmt: skip
+@click.option("--max-memory", type=click.IntRange(1), metavar="MIB",
+              help="MiB that the dictionary may take; what is more goes to a temporary file (TMPDIR).")  # fmt: skip
 @as_json
-def command(wal: Path, output: str, allow_incomplete: bool, on_conflict: str, as_json: bool) -> int:
+def command(
+    wal: Path, output: str, allow_incomplete: bool, on_conflict: str, max_memory: int | None, as_json: bool
+) -> int:
     """Rebuild the dictionary from the log in DIR and write it to FILE, one record a line, by rising id.
 
     FILE appears when it is complete.  A damaged log writes nothing, unless --allow-incomplete; both end
@@ -45,10 +49,18 @@ def command(wal: Path, output: str, allow_incomplete: bool, on_conflict: str, as
     import walcore
     from walcore.cli.ndjson import to_json
 
-    found = walcore.recover(wal, allow_incomplete=True, on_conflict=on_conflict, mode="SALVAGE")
+    found = walcore.recover(
+        wal,
+        allow_incomplete=True,
+        on_conflict=on_conflict,
+        mode="SALVAGE",
+        max_memory=None if max_memory is None else max_memory << 20,
+    )
     written = found.report.complete or allow_incomplete
     if written:
-        lines = (to_json(found.records[id_]) for id_ in sorted(found.records))
+        records = found.records
+        by_id = map(records.__getitem__, sorted(records)) if max_memory is None else records.values()
+        lines = map(to_json, by_id)
         if output == "-":
             write_lines(lines)
         else:
@@ -70,6 +82,7 @@ def _write_rows(found: Recovered, wal: Path, output: str | None) -> int:
         "values": len(found.records),
         "records": report.records,
         "complete": report.complete,
+        "conflicts_left_out": found.conflicts_left_out,
     }]  # fmt: skip
     rows += (
         {"what": "conflict", "id": two.id, "kept": row_of(two.kept), "dropped": row_of(two.dropped)}
@@ -94,6 +107,8 @@ def _show(found: Recovered, output: str | None) -> int:
     for conflict in found.conflicts:
         kept, dropped = value_text(conflict.kept), value_text(conflict.dropped)
         talk(f"id {conflict.id} has two values: {kept} is taken, {dropped} is not")
+    if found.conflicts_left_out:
+        talk(f"and {count(found.conflicts_left_out, 'conflict')} more")
     return show_damage(found.report)
 
 
