@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import json
 import pickle
 import struct
 
@@ -190,6 +192,24 @@ def test_the_range_to_decode_must_lie_in_the_buffer() -> None:
             Decoder().decode(b"abc", start, stop, [])
         with pytest.raises(ValueError, match="must lie within"):
             find_frame(b"abc", start, stop)
+
+
+@pytest.mark.parametrize(
+    "special", ['\\"', "\\\\", "\\u00e9", "\\n", "é", "€", "\U0001f600", "\x7f", " ", "\x1f", "\\x", "\\u12"]
+)
+@pytest.mark.parametrize("neighbour", ["", "#", "]", "!", " ", "[", "\x7f", "é"])
+def test_a_string_is_measured_right_wherever_its_special_characters_lie(special: str, neighbour: str) -> None:
+    for before, after in itertools.product(range(19), range(10)):
+        text = "a" * before + special + neighbour + "b" * after
+        line = f'{{"t":"M","lsn":1,"id":1,"vk":"I","lex":"{text}","dt":"","lang":"","hash":0}}\n'.encode()
+        decoder, out = Decoder(tuple(ValueKind)), []  # type: ignore[var-annotated]
+        status = decoder.decode(frame := logs.raw_frame(line), 0, len(frame), out)
+        try:
+            expected = json.loads(line)["lex"]
+        except ValueError:
+            assert (status, out) == (OTHER, [])
+        else:
+            assert (status, [one.lexical for one in out]) == (MORE, [expected])
 
 
 @pytest.mark.parametrize("wanted", [None, 3])

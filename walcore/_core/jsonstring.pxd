@@ -4,11 +4,16 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from walcore._core.endian cimport get_u64_le
+
 
 cdef extern from "Python.h":
     object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
     void* PyUnicode_DATA(object text)
     object PyUnicode_DecodeUTF8(const char* data, Py_ssize_t size, const char* errors)
+
+cdef extern from *:
+    int lowest_bit "__builtin_ctzll"(unsigned long long word) noexcept nogil
 
 
 cdef enum:
@@ -75,45 +80,47 @@ cdef inline int escape_size(const uint8_t* p, const uint8_t* end) noexcept nogil
     return 0
 
 
-cdef inline bint has_special(uint64_t word) noexcept nogil:
-    """Whether one of 8 bytes is a quote, a backslash, below 0x20 or above 0x7F (may say so of a harmless neighbour)."""
+cdef inline uint64_t specials(uint64_t word) noexcept nogil:
+    """Flags the bytes that are a quote, a backslash, below 0x20 or above 0x7F; the lowest flag is right, 0: none is.
+
+    Those above it may be wrong: a subtraction borrows from them.
+    """
     cdef uint64_t ones = 0x0101010101010101ULL
     cdef uint64_t tops = 0x8080808080808080ULL
     cdef uint64_t quote = word ^ (ones * 0x22)
     cdef uint64_t slash = word ^ (ones * 0x5C)
-    return (((word - ones * 0x20) | (quote - ones) | (slash - ones) | word) & tops) != 0
+    return ((word - ones * 0x20) | (quote - ones) | (slash - ones) | word) & tops
 
 
 cdef inline const uint8_t* scan_string(const uint8_t* p, const uint8_t* end, Span* span) noexcept nogil:
     """Measure the string that begins at p; return what is behind its closing quote, NULL if it isn't valid."""
-    cdef uint64_t word = 0
+    cdef uint64_t found
     cdef int size
     span.data = p
     span.flags = 0
     while True:
         while end - p >= 8:
-            memcpy(&word, p, 8)
-            if has_special(word):
+            found = specials(get_u64_le(p))
+            if found:
+                p += lowest_bit(found) >> 3
                 break
             p += 8
-        size = 0
-        while p < end and size < 8:
-            if p[0] == c'"':
-                span.size = p - span.data
-                return p + 1
-            if p[0] >= 0x80:
-                size = utf8_size(p, end)
-                span.flags |= HIGH
-            elif p[0] == c"\\":
-                size = escape_size(p, end)
-                span.flags |= ESCAPED
-            else:
-                size = p[0] >= 0x20
-            if size == 0:
-                return NULL
-            p += size
         if p >= end:
             return NULL
+        if p[0] == c'"':
+            span.size = p - span.data
+            return p + 1
+        if p[0] >= 0x80:
+            size = utf8_size(p, end)
+            span.flags |= HIGH
+        elif p[0] == c"\\":
+            size = escape_size(p, end)
+            span.flags |= ESCAPED
+        else:
+            size = p[0] >= 0x20
+        if size == 0:
+            return NULL
+        p += size
 
 
 cdef inline Py_ssize_t unescape(const uint8_t* p, Py_ssize_t size, uint8_t* out) noexcept nogil:
