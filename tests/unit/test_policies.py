@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from folders import lsns
 import walcore
 from walcore import SyncPolicy, WalTimeoutError
 from walcore.segments import Directory, NewSegment
+from walcore.system import calls
 
 
 def test_always_returns_when_the_record_is_on_disk(tmp_path: Path) -> None:
@@ -106,3 +109,41 @@ def test_a_wait_that_runs_out_tells_what_is_durable_and_the_record_stays_logged(
         ran_out.set()
         assert isinstance(caught.value, TimeoutError)
     assert lsns(tmp_path) == [1]
+
+
+def test_interval_syncs_what_a_flush_left_behind_the_beginning_of_a_segment(tmp_path: Path) -> None:
+    """The sync that was due went with the flush as far as the segment's end; the rest waited for the next record."""
+
+    class Slow:
+        begun, go = threading.Event(), threading.Event()
+        pwrite = staticmethod(os.pwrite)
+        ftruncate, fstat, fdatasync = staticmethod(os.ftruncate), staticmethod(os.fstat), staticmethod(os.fdatasync)
+
+    def slow_write(fd: int, data: bytes, offset: int) -> int:
+        Slow.begun.set()
+        assert Slow.go.wait(20)
+        return os.pwrite(fd, data, offset)
+
+    calls.core = Slow()
+    try:
+        wal = walcore.open(tmp_path, sync_policy="INTERVAL", sync_interval=0.5, max_segment_bytes=1024)
+    finally:
+        calls.core = None
+    wal.log_mint(1, "I", "urn:x")
+    wal.flush()
+    Slow.pwrite = staticmethod(slow_write)
+    wal.log_mint(2, "I", "urn:x")
+    flushes = [threading.Thread(target=wal.flush) for _ in range(2)]
+    flushes[0].start()
+    assert Slow.begun.wait(20)
+    last = wal.log_mint_many(range(20), "I", "urn:" + "x" * 100)[1]
+    flushes[1].start()
+    time.sleep(1)  # the sync is due, and the second flush will take the lead
+    Slow.go.set()
+    for flush in flushes:
+        flush.join()
+    until = time.monotonic() + 10
+    while wal.durable_lsn < last and time.monotonic() < until:
+        time.sleep(0.01)
+    assert wal.durable_lsn == last
+    wal.close()

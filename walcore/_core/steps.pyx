@@ -30,7 +30,7 @@ cdef class Steps(Drain):
                 break
             if not begins:
                 pthread_mutex_lock(&self.mutex)
-                self.want(WANT_REST)
+                self.want(WANT_REST | (WANT_SYNC if sync else 0))   # the sync asked for covers the rest as well
                 pthread_mutex_unlock(&self.mutex)
                 break
             drained = self.begin_segment()
