@@ -36,6 +36,8 @@ STATE_NAME: Final = "walcore.state"
 PURGE_NAME: Final = "walcore.purge"
 QUARANTINE_NAME: Final = "quarantine"
 TEMPORARY_SUFFIX: Final = ".walcore-tmp"
+# Beside a sealed segment, `wal-N.v1.gz.walcore-index`: see `walcore.index`.
+INDEX_SUFFIX: Final = ".walcore-index"
 # How what has a segment's name, and is a link, folder or device, is told of.
 NOT_REGULAR: Final = "not a regular file"
 # Names made from a segment's name, that of its copy in the quarantine above all, have to stay below 256 bytes.
@@ -46,6 +48,12 @@ NAME_TOO_LONG: Final = "its name is too long, rename it"
 def is_segment_name(name: str) -> bool:
     """Whether `name` is one that the format gives to a segment, negative first ids included."""
     return bool(SEGMENT_NAME.fullmatch(name) or NEGATIVE_SEGMENT_NAME.fullmatch(name))
+
+
+def is_index_name(name: str) -> bool:
+    """Whether `name` is that of the index of a sealed segment."""
+    base = name.removesuffix(INDEX_SUFFIX)
+    return base != name and base.endswith(SEALED_SUFFIX) and is_segment_name(base)
 
 
 def segment_name(first_id: int, zeros: int = 0) -> str:

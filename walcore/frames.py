@@ -26,6 +26,7 @@ from walcore.system import calls
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from walcore._core.ids import IdRun
     from walcore.segments import Directory
 
 _ZEROS: Final = bytes(8)
@@ -157,7 +158,8 @@ class FrameReader:
     goes to the next whole frame, from which `batches` goes on.  Without `records` nothing is yielded, only counted;
     with `wanted` only the Records of that id are.  `lots` is the same for one that appends to `into`, and yields that
     wherever it could do so, else a list.  `passed` is given the whole frames up to the first fault as they are
-    passed over, in order, many at a time, each view valid until it returns.  The descriptor stays the caller's.
+    passed over, in order, many at a time, each view valid until it returns; `ids` is given the ids in them before.
+    `source` takes the place of the file.  The descriptor stays the caller's.
     """
 
     def __init__(
@@ -171,6 +173,8 @@ class FrameReader:
         into: Appender | None = None,
         vouched: int = 0,
         passed: Callable[[memoryview], object] | None = None,
+        ids: IdRun | None = None,
+        source: Source | None = None,
     ) -> None:
         self.name = segment.name
         self.sealed = segment.sealed
@@ -187,9 +191,8 @@ class FrameReader:
         self.crc32 = 0
         """CRC-32 of a sealed segment's frames before its summary; a plain one has nothing to hold it against."""
         self.end = 0
-        source: Source = (GzipSource if self.sealed else PlainSource)(fd, size, segment.path)
-        self._window = Window(source)
-        self._decoder = Decoder(tuple(ValueKind) if records or wanted is not None else None, wanted)
+        self._window = Window(source or (GzipSource if self.sealed else PlainSource)(fd, size, segment.path))
+        self._decoder = Decoder(tuple(ValueKind) if records or wanted is not None else None, wanted, ids)
         self._into = into
         self._passed = passed
         self._crc32 = codec().crc32

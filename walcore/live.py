@@ -286,6 +286,7 @@ class LiveLog:
         )
         for segment in self.opening.to_seal:
             self.sealer.submit(segment)
+        self.sealer.index(self.opening.to_index)
 
     def close(self, timeout: float | None = None) -> None:
         """Drain, sync, wait for the seals and give the lock back; see `Wal.close`."""
@@ -377,6 +378,7 @@ class LiveLog:
             sync_seconds_max=longest / _NANOSECONDS,
             seal_backlog=self.sealer.backlog,
             sealed=self.sealer.sealed,
+            index_backlog=self.sealer.index_backlog,
             seal_failures=tuple(f"{failure.segment}: {failure.reason}" for failure in self.sealer.failures),
         )
 

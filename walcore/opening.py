@@ -14,13 +14,25 @@ import re
 import uuid
 import zlib
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from walcore.errors import StoreMismatchError, WalError, WalFullError
 from walcore.files import told
-from walcore.format import LOCK_NAME, MAX_LSN, QUARANTINE_NAME, SEALED_SUFFIX, STATE_NAME, TEMPORARY_SUFFIX
+from walcore.format import (
+    INDEX_SUFFIX,
+    LOCK_NAME,
+    MAX_LSN,
+    QUARANTINE_NAME,
+    SEALED_SUFFIX,
+    STATE_NAME,
+    TEMPORARY_SUFFIX,
+    is_index_name,
+    is_segment_name,
+)  # fmt: skip
 from walcore.frames import Fault, FaultKind, SegmentCheck, check_segment
+from walcore.index import MIN_SEALED_BYTES
 from walcore.plan import (
     cut_off,
     find_losses,
@@ -73,7 +85,8 @@ class Opening:
 
     `clean`: the log had been closed and nothing came after.  `state` is what the state file now says, or would say for
     an empty log.  `scanned` names the segments that were read in full.  `faults` is damage that stays where it is.
-    `to_seal` is the plain segments to be sealed in the background.
+    `to_seal` is the plain segments to be sealed in the background, `to_index` the sealed ones that then get an index
+    where none fits.
     """
 
     store_uuid: str
@@ -90,6 +103,7 @@ class Opening:
     faults: tuple[Fault, ...] = ()
     warnings: tuple[str, ...] = ()
     to_seal: tuple[Segment, ...] = ()
+    to_index: tuple[Segment, ...] = ()
 
 
 def check_store(directory: Directory, store_uuid: str) -> None:
@@ -199,6 +213,7 @@ class _Opener:
         self._scan_quarantine()
         for group in _groups(own):
             self._take_group(group)
+        self._remove_orphans()
         self.directory.sync()
         self.kept.sort(key=lambda segment: (segment.number, segment.sealed, segment.name))
         self._look_for_gaps()
@@ -222,6 +237,7 @@ class _Opener:
             faults=tuple(self.faults),
             warnings=tuple(self.warnings),
             to_seal=tuple(s for s in self.kept if self._sealable(s, taken)),
+            to_index=tuple(s for s in self.kept if s.sealed and s.header and s.size >= MIN_SEALED_BYTES),
         )
 
     # -- what is known beforehand -------------------------------------------------------------------------------------
@@ -231,6 +247,14 @@ class _Opener:
         self.warnings += (f"removed {name}, which a crash left half made" for name in names)
         if removed > len(names):
             self.warnings.append(f"removed {removed - len(names)} more of these")
+
+    def _remove_orphans(self) -> None:
+        """RDF4J's purge leaves the indexes of what it deletes."""
+        names = {name for name in self.directory.names() if is_index_name(name) or is_segment_name(name)}
+        for name in sorted(filter(is_index_name, names)):
+            if name.removesuffix(INDEX_SUFFIX) not in names:
+                with suppress(OSError):  # nobody needs it, and a folder in its place stays
+                    self.directory.drop(name)
 
     def _is_own(self, segment: Segment) -> bool:
         """False for another store's: it stays as it is, but its number and LSNs aren't given out again."""

@@ -15,9 +15,11 @@ from walcore.state import Loss, State, find_state
 from walcore.system import calls
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
 
     from walcore.segments import Directory, PurgeMarker, Segment
+
+    Look = Callable[[str], Segment | None]
 
 _EMPTY: Final = "empty"
 _ATTEMPTS: Final = 5
@@ -50,8 +52,8 @@ class Plan:
         return cut_off(segment, self.sizes)
 
 
-def list_all(directory: Directory) -> list[Segment]:
-    """The segments of a directory, none left out because it was being sealed.
+def list_all(directory: Directory, look: Look | None = None) -> list[Segment]:
+    """The segments of a directory, none left out because it was being sealed; `look` as for `plan`.
 
     Listing names and looking at files takes many steps: a plain file can go in between, its sealed one not yet listed.
     So names are listed again until nothing has changed; what was read already isn't read again.
@@ -60,7 +62,7 @@ def list_all(directory: Directory) -> list[Segment]:
     names = _names(directory)
     for _ in range(_LISTINGS):
         for name in names - seen.keys():
-            segment = directory.segment(name, forbidden=True)
+            segment = look(name) if look else directory.segment(name, forbidden=True)
             if segment is not None:
                 seen[name] = segment
         now = _names(directory)
@@ -75,14 +77,17 @@ def _names(directory: Directory) -> set[str]:
     return {name for name in directory.names() if is_segment_name(name)}
 
 
-def plan(directory: Directory) -> Plan:
-    """List `directory` and decide what counts.  What the marker of an unfinished purge lists is gone."""
+def plan(directory: Directory, look: Look | None = None) -> Plan:
+    """List `directory` and decide what counts.  What the marker of an unfinished purge lists is gone.
+
+    `look` is asked for the segment of a name, None if it is gone, instead of reading the file's header.
+    """
     # The state before the listing: what it speaks of then has to be there, unless it was purged in between.
     state = find_state(directory)
-    segments = list_all(directory)
+    segments = list_all(directory, look)
     if state and (state.losses or state.number > max((s.number for s in segments), default=0)):
         state = find_state(directory)
-        segments = list_all(directory)
+        segments = list_all(directory, look)
     with advised():
         marker = directory.read_marker()
     store = owner(segments, state, marker) or ""

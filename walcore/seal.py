@@ -7,6 +7,7 @@ the next opening tries again.
 from __future__ import annotations
 
 import logging
+import struct
 import threading
 import zlib
 from collections import deque
@@ -18,12 +19,13 @@ from walcore.errors import WalError
 from walcore.files import inherit
 from walcore.format import SEALED_SUFFIX, TEMPORARY_SUFFIX
 from walcore.frames import FrameReader
+from walcore.index import BLOCK_BYTES, MIN_SEALED_BYTES, TAIL_BYTES, IndexBuilder, IndexState, check_index
 from walcore.segments import write_all
 from walcore.sources import codec
-from walcore.system import calls, pieces
+from walcore.system import calls, pieces, read_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from walcore.segments import Directory, Segment
@@ -68,16 +70,18 @@ def seal_segment(directory: Directory, segment: Segment, pause: Callable[[], Non
         SealError: the segment is damaged, changed meanwhile, or its sealed name is taken.
         OSError: reading or writing failed.
     """
+    assert segment.header is not None  # a finished segment has one
     name = segment.name + SEALED_SUFFIX
     temporary = name + TEMPORARY_SUFFIX
+    index = IndexBuilder(directory, name, segment.header)
     source = directory.open(segment.name)
     try:
         target = directory.create(temporary)
         try:
             inherit(source, target)
-            size, crc = _compress(segment, source, target, pause)
+            deflate = _compress(segment, source, target, index, pause)
             directory.sync_data(target, temporary)
-            _verify(directory, temporary, size, crc, pause)
+            _verify(directory, temporary, deflate, pause)
             status = calls.fstat(source)
             _expect(status.st_size == segment.size, segment, "its size changed")
             _expect(status.st_ino == segment.inode, segment, "another file has its name")
@@ -90,11 +94,57 @@ def seal_segment(directory: Directory, segment: Segment, pause: Callable[[], Non
         finally:
             calls.close(target)
             directory.drop(temporary)
+        directory.sync()
+        if deflate.written >= MIN_SEALED_BYTES:
+            _finish_index(index, source, deflate.written, deflate.trailer)
     finally:
+        index.abandon()
         calls.close(source)
-    directory.sync()
     _expect(directory.delete(segment), segment, "another file took its name; both are there")
     return directory.path / name
+
+
+def index_segment(directory: Directory, segment: Segment, pause: Callable[[], None] = lambda: None) -> bool:
+    """Make the index of a sealed segment that has none that fits; `pause` as for `seal_segment`.
+
+    Where decompressing could begin within the file can't be seen from outside: such an index tells only which ids there
+    are.  A damaged segment gets one that says that all must be read.
+
+    Returns:
+        Whether one was made.
+
+    Raises:
+        OSError: the segment can't be read.
+    """
+    state, _ = check_index(directory, segment.name, pages=False)
+    if state is IndexState.SOUND or segment.size < MIN_SEALED_BYTES or segment.header is None:
+        return False
+    index = IndexBuilder(directory, segment.name, segment.header)
+
+    def passed(frames: memoryview) -> None:
+        index.passed(frames)
+        index.relieve(source)
+        pause()
+
+    with directory.opened(segment.name) as source:
+        try:
+            frames = FrameReader(segment, source, segment.size, passed=passed, ids=index.ids)
+            for _ in frames.batches():
+                pass
+            tail = read_at(source, TAIL_BYTES, segment.size - TAIL_BYTES)
+            return _finish_index(index, source, segment.size, tail, tells=frames.fault is None)
+        finally:
+            index.abandon()
+
+
+def _finish_index(index: IndexBuilder, source: int, sealed_size: int, tail: bytes, *, tells: bool = True) -> bool:
+    """Whether there is one now: a segment does without."""
+    try:
+        index.finish(source, sealed_size, tail, tells=tells)
+    except (OSError, MemoryError, OverflowError) as exc:
+        log.warning("%s: no index was made, what is in it is found by reading it: %s", index.path, exc)
+        return False
+    return True
 
 
 def _expect(holds: bool, segment: Segment, what: str) -> None:
@@ -103,18 +153,23 @@ def _expect(holds: bool, segment: Segment, what: str) -> None:
         raise SealError(msg)
 
 
-def _compress(segment: Segment, source: int, target: int, pause: Callable[[], None]) -> tuple[int, int]:
-    """Gzip a segment and its summary; returns size and CRC-32 of what went in.
+def _compress(segment: Segment, source: int, target: int, index: IndexBuilder, pause: Callable[[], None]) -> _Deflate:
+    """Gzip a segment and its summary.
 
     One reading does for all: the very bytes whose checksums were found to hold are those compressed.
     """
     deflate = _Deflate(target)
 
     def passed(frames: memoryview) -> None:
+        index.passed(frames)
         deflate.write(frames)
+        if deflate.size - deflate.begun >= BLOCK_BYTES:
+            index.boundary(*deflate.begin())
+            index.relieve(source)
         pause()
 
-    frames = FrameReader(segment, source, segment.size, vouched=segment.size, passed=passed)
+    index.boundary(0, 0)
+    frames = FrameReader(segment, source, segment.size, vouched=segment.size, passed=passed, ids=index.ids)
     for _ in frames.batches():
         pass
     if frames.fault is not None:
@@ -123,56 +178,78 @@ def _compress(segment: Segment, source: int, target: int, pause: Callable[[], No
     if frames.summarized:  # a second one behind it would make the sealed segment a damaged one
         msg = f"{segment.name} has a summary, as a sealed segment has that was unpacked; it stays plain"
         raise SealError(msg)
+    if deflate.size > deflate.begun:
+        index.boundary(*deflate.begin())
     deflate.write(summary_frame(max(frames.highest_id, 0), deflate.crc))
     deflate.end()
-    return deflate.size, deflate.crc
+    return deflate
 
 
 class _Deflate:
-    """Gzip into an open file; `size` and `crc`, a CRC-32, are of the plain bytes so far."""
+    """Gzip into an open file.  `size` and `crc`, a CRC-32, are of the plain bytes so far; `written` bytes came of them.
+
+    Decompressing can begin where `begin` was called, `begun` plain bytes from the start: nothing behind looks back
+    across, which costs 0.5 % of the size, and any gunzip reads it as ever.
+    """
 
     def __init__(self, target: int) -> None:
-        self.size = self.crc = 0
+        self.size = self.crc = self.begun = self.written = 0
         self._target = target
         self._codec = codec()
         # No name and no time in the gzip header: the same segment gives the same bytes.
         level = ZLIB_LEVEL if self._codec is zlib else ISAL_LEVEL
         self._stream = self._codec.compressobj(level, zlib.DEFLATED, GZIP_WBITS)
 
+    @property
+    def trailer(self) -> bytes:
+        """What the file ends with: CRC-32 and size, modulo 4 GiB, of the plain bytes."""
+        return struct.pack("<II", self.crc, self.size & 0xFFFF_FFFF)
+
     def write(self, plain: bytes | memoryview) -> None:
-        write_all(self._target, self._stream.compress(plain))
+        self._put(self._stream.compress(plain))
         self.size, self.crc = self.size + len(plain), self._codec.crc32(plain, self.crc)
 
+    def begin(self) -> tuple[int, int]:
+        """Let decompressing begin here; returns the place, in bytes of the file and in plain bytes."""
+        self._put(self._stream.flush(self._codec.Z_FULL_FLUSH))
+        self.begun = self.size
+        return self.written, self.size
+
     def end(self) -> None:
-        write_all(self._target, self._stream.flush())
+        self._put(self._stream.flush())
+
+    def _put(self, data: bytes) -> None:
+        write_all(self._target, data)
+        self.written += len(data)
 
 
-def _verify(directory: Directory, name: str, size: int, crc: int, pause: Callable[[], None]) -> None:
+def _verify(directory: Directory, name: str, deflate: _Deflate, pause: Callable[[], None]) -> None:
     """Read the gzip back: it must be whole, end where the file ends, and hold just what went in."""
     module = codec()
     inflate = module.decompressobj(GZIP_WBITS)
-    found_size = found_crc = 0
+    size = crc = 0
     with directory.opened(name) as fd:
         for chunk in pieces(fd, CHUNK_BYTES):
             left: bytes | memoryview = chunk
             while left and not inflate.eof:
                 plain = inflate.decompress(left, CHUNK_BYTES)
-                found_size, found_crc = found_size + len(plain), module.crc32(plain, found_crc)
+                size, crc = size + len(plain), module.crc32(plain, crc)
                 left = inflate.unconsumed_tail
             pause()
-    if not inflate.eof or inflate.unused_data or (found_size, found_crc) != (size, crc):
+    if not inflate.eof or inflate.unused_data or (size, crc) != (deflate.size, deflate.crc):
         msg = f"{name} can't be read back as it was written"
         raise SealError(msg)
 
 
 class Sealer:
-    """Seals what is submitted and calls the listener, one after the other, on a daemon thread.
+    """Seals what is submitted and calls the listener, one after the other, on a daemon thread; then it makes indexes.
 
     The thread is started when first needed.  Where none may be started nothing is sealed, and the listener is called by
     `close`.  It waits without polling.
 
     State, all under `_lock` (taken itself, not through `_changed`: a signal's exception can't come between its taking
-    and the block that gives it back): `_segments` and `_forced` are what waits, `_current` is what is being sealed;
+    and the block that gives it back): `_segments`, `_forced` and `_unindexed` are what waits, `_current` is what is
+    being sealed and `_indexed` what gets its index;
     `_round` rises with every `stop`, and a seal of an earlier round gives up; `_closing` ends the thread once nothing
     waits. Submitters, `stop` and `close` wake the thread; the thread wakes `stop` when it gets idle. The lock is
     reentrant: a signal handler that logs may run while this very thread holds it.
@@ -185,7 +262,9 @@ class Sealer:
         self._changed = threading.Condition(self._lock)
         self._segments: deque[Segment] = deque()
         self._forced: deque[Path] = deque()
+        self._unindexed: deque[Segment] = deque()
         self._current: Segment | None = None
+        self._indexed: Segment | None = None
         self._round = 0
         self._closing = False
         self._retired = False
@@ -202,6 +281,12 @@ class Sealer:
             return len(self._segments) + (self._current is not None)
 
     @property
+    def index_backlog(self) -> int:
+        """How many sealed segments wait to have their index looked at, that being made included."""
+        with self._lock:
+            return len(self._unindexed) + (self._indexed is not None)
+
+    @property
     def failures(self) -> list[SealFailure]:
         """The latest segments that stayed plain; a copy, since one may be added at any moment."""
         with self._lock:
@@ -212,6 +297,16 @@ class Sealer:
         with self._lock:
             if not self._retired:
                 self._segments.append(segment)
+                self._wake()
+
+    def index(self, segments: Iterable[Segment]) -> None:
+        """Have sealed segments get an index, those that have none that fits, once nothing waits to be sealed.
+
+        It is given up by `stop` and by `close`: the next opening does it.
+        """
+        with self._lock:
+            self._unindexed.extend(segments)
+            if self._unindexed:
                 self._wake()
 
     def notify(self, path: Path) -> None:
@@ -237,9 +332,10 @@ class Sealer:
         with self._lock:
             given_up = ([self._current] if self._current else []) + list(self._segments)
             self._segments.clear()
+            self._unindexed.clear()
             self._round += 1
             if threading.current_thread() is not self._thread:
-                self._changed.wait_for(lambda: self._current is None)
+                self._changed.wait_for(lambda: self._current is self._indexed is None)
         return given_up
 
     def retire(self) -> None:
@@ -281,21 +377,44 @@ class Sealer:
     def _run(self) -> None:
         while True:
             with self._lock:
-                self._changed.wait_for(lambda: self._segments or self._forced or self._closing)
-                if not self._segments and not self._forced:
-                    return
+                self._changed.wait_for(lambda: self._segments or self._forced or self._unindexed or self._closing)
+                if self._closing:
+                    self._unindexed.clear()
+                    if not self._segments and not self._forced:
+                        return
                 # The listener first: a seal takes seconds.
-                self._current = None if self._forced else self._segments.popleft()
-                started, segment = self._round, self._current
+                if not self._forced:
+                    if self._segments:
+                        self._current = self._segments.popleft()
+                    else:
+                        self._indexed = self._unindexed.popleft()
+                started = self._round
             try:
-                if segment is None:
-                    self._call_listener()
+                if self._current is not None:
+                    self._seal(self._current, started)
+                elif self._indexed is not None:
+                    self._make_index(self._indexed, started)
                 else:
-                    self._seal(segment, started)
+                    self._call_listener()
             finally:
                 with self._lock:
-                    self._current = None
+                    self._current = self._indexed = None
                     self._changed.notify_all()
+
+    def _make_index(self, segment: Segment, started: int) -> None:
+        def pause() -> None:
+            self._call_listener()
+            if self._round != started or self._closing or self._segments:
+                raise _StoppedError
+
+        try:
+            index_segment(self._directory, segment, pause)
+        except _StoppedError:
+            with self._lock:
+                if self._round == started and not self._closing:  # segments to be sealed go first
+                    self._unindexed.append(segment)
+        except Exception as exc:  # noqa: BLE001 (whatever it is, the log goes on without it)
+            log.warning("%s: no index was made: %s", segment.path, exc)
 
     def _seal(self, segment: Segment, started: int) -> None:
         def pause() -> None:

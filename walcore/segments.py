@@ -343,7 +343,10 @@ class Directory:
             calls.unlink(name, dir_fd=self.fd)
 
     def delete(self, segment: Segment) -> bool:
-        """Delete the very file that `segment` describes, and sync; False if another one has the name, or none."""
+        """Delete the very file that `segment` describes, and sync; False if another one has the name, or none.
+
+        Its index goes with it.
+        """
         try:
             with told("stat", segment.path):
                 status = calls.stat(segment.name, dir_fd=self.fd, follow_symlinks=False)
@@ -351,6 +354,9 @@ class Directory:
             return False
         if status.st_ino != segment.inode:
             return False
+        if segment.sealed:
+            with suppress(OSError):  # nobody needs it, and a folder in its place stays
+                self.drop(segment.name + fmt.INDEX_SUFFIX)
         with told("unlink", segment.path):
             calls.unlink(segment.name, dir_fd=self.fd)
         self.sync()

@@ -88,6 +88,32 @@ class PlainSource:
         return crc == _RESIDUE
 
 
+class BytesSource:
+    """Bytes that are in memory already."""
+
+    damage: tuple[str, str] | None = None
+
+    def __init__(self, data: bytes) -> None:
+        self._data = memoryview(data)
+        self._offset = 0
+
+    def readinto(self, room: memoryview) -> int:
+        """See Source."""
+        got = min(len(room), len(self._data) - self._offset)
+        room[:got] = self._data[self._offset : self._offset + got]
+        self._offset += got
+        return got
+
+    def remaining(self) -> int:
+        """See Source."""
+        return len(self._data) - self._offset
+
+    def holds(self, offset: int, size: int) -> bool | None:
+        """See Source."""
+        end = offset + size + CRC_SIZE
+        return crc32c(self._data[offset:end]) == _RESIDUE if end <= len(self._data) else None
+
+
 class GzipSource:
     """The bytes that an open gzip file's first `size` bytes decompress to, members one behind another as in gunzip.
 

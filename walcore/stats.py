@@ -30,3 +30,5 @@ class Stats:
     sealed: int
     seal_failures: tuple[str, ...]
     """Why segments stayed plain, the latest hundred: `name: reason`."""
+    index_backlog: int
+    """Sealed segments whose indexes have to be looked at, and made where none fits."""

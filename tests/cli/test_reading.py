@@ -349,3 +349,24 @@ def test_one_fault_is_one(run, damaged, tmp_path):
     done = run("load", "-", "--wal", damaged)
     assert "1 fault" in done.err
     assert "1 faults" not in done.err
+
+
+def test_info_and_verify_tell_of_the_indexes(run, tmp_path):
+    with walcore.open(tmp_path / "wal") as wal:
+        for first in (1, 5000, 9000):
+            wal.log_mint_many(range(first, first + 2000), "L", [f"{id * 2**61 % 998244353:x}" for id in range(2000)])
+            wal.rotate()
+    one, two, three = sorted((tmp_path / "wal").glob("*.walcore-index"))
+    size = sum(path.stat().st_size for path in (one, two, three))
+    (facts, *_) = rows(run("info", tmp_path / "wal", "--json"))
+    assert (facts["indexes"], facts["index_bytes"], facts["indexes_stale"]) == (3, size, 0)
+    two.write_bytes(one.read_bytes())
+    content = bytearray(three.read_bytes())
+    content[20] ^= 1  # in a page
+    three.write_bytes(content)
+    (facts, *_) = rows(run("verify", tmp_path / "wal", "--json"))
+    assert (facts["indexes"], facts["indexes_stale"], facts["indexes_damaged"]) == (1, 1, 1)
+    text = run("verify", tmp_path / "wal").out
+    assert "1 of another file" in text
+    assert "1 damaged" in text
+    assert "2 of sealed segments" in run("info", tmp_path / "wal").out

@@ -27,6 +27,7 @@ from collections.abc import Callable
 from typing import Any
 
 import walcore
+from walcore import index, seal
 
 KINDS = "IBLN"
 IDS_OF_A_PROCESS = 100_000
@@ -204,4 +205,5 @@ def main(*arguments: str) -> None:
 
 if __name__ == "__main__":
     time.time = lambda: NOON
+    seal.MIN_SEALED_BYTES, index._SHARE = 0, 10  # type: ignore[misc]  # small segments get indexes too
     main(*sys.argv[1:])

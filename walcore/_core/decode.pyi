@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final, final
 
 from walcore._core.arrow import Appender
+from walcore._core.ids import IdRun
 
 MORE: Final[int]
 BAD_LENGTH: Final[int]
@@ -43,7 +44,9 @@ def of_rows(rows: list[tuple[Any, ...]], kinds: dict[str, Any]) -> list[Record]:
 
 @final
 class Decoder:
-    def __new__(cls, kinds: Sequence[str] | None = None, wanted: int | None = None) -> Decoder: ...
+    def __new__(
+        cls, kinds: Sequence[str] | None = None, wanted: int | None = None, ids: IdRun | None = None
+    ) -> Decoder: ...
     @property
     def position(self) -> int: ...
     @property

@@ -17,6 +17,7 @@ from libc.string cimport memcmp
 from walcore._core.arrow cimport Appender
 from walcore._core.crc32c cimport walcore_crc32c
 from walcore._core.endian cimport get_u32_le
+from walcore._core.ids cimport IdRun
 from walcore._core.jsonstring cimport Span, scan_string, string_of
 from walcore._core.minted cimport Mint
 
@@ -284,11 +285,11 @@ cdef bint _parse_mint(const uint8_t* p, const uint8_t* end, Mint* mint) noexcept
 
 @cython.final
 cdef class Decoder:
-    """Decoder(kinds=None, wanted=None)
+    """Decoder(kinds=None, wanted=None, ids=None)
 
     Decodes the frames of one segment, buffer after buffer.  `kinds` are the objects that stand for I, B, L and N in
     the Records made; without it frames are only checked and counted.  With `wanted`, Records are made for that id
-    alone.  Only the making of Records holds the GIL.
+    alone.  `ids`, an IdRun, is given the id of every record.  Only the making of Records holds the GIL.
 
     After a call of `decode`, `position` is where it stopped, and `frame_size` the bytes of the frame there (8 + JSON)
     as its length field claims, 0 if that isn't in the buffer.  `first_lsn`, `last_lsn`, `min_lsn`, `max_lsn` (0: none
@@ -307,10 +308,12 @@ cdef class Decoder:
     cdef bint making
     cdef bint filtered
     cdef int32_t wanted
+    cdef IdRun ids
     cdef PyObject* slots[SLOTS]
     cdef Mint mints[MINTS]
 
-    def __cinit__(self, kinds=None, wanted=None):
+    def __cinit__(self, kinds=None, wanted=None, IdRun ids=None):
+        self.ids = ids
         self.kinds = None if kinds is None else tuple(kinds)
         if self.kinds is not None and len(self.kinds) != 4:
             raise ValueError("kinds must be the four that stand for I, B, L and N")
@@ -399,6 +402,8 @@ cdef class Decoder:
             self.max_lsn = lsn
         if id > self.highest_id:
             self.highest_id = id
+        if self.ids is not None:
+            self.ids.add(id)
 
     cdef int _next(self, const uint8_t* base, Py_ssize_t stop, Mint* mint) noexcept nogil:
         """Take the next frame: -1 with `mint` filled and the position behind it, else what `decode` returns."""

@@ -61,6 +61,7 @@ def _writing(wal: Path) -> bool | None:
 
 
 def _summary(wal: Path, segments: Sequence[Segment], *, writing: bool | None) -> dict[str, Any]:
+    from walcore.cli.indexes import indexed
     from walcore.cli.quarantine import quarantined
     from walcore.segments import Directory
     from walcore.state import find_state
@@ -80,6 +81,7 @@ def _summary(wal: Path, segments: Sequence[Segment], *, writing: bool | None) ->
         "writing": writing,
         "closed_cleanly": None if state is None or writing is not False else state.clean,
         "last_lsn_noted": None if state is None else state.last_lsn,
+        **indexed(wal, segments, pages=False),
         **quarantined(wal),
     }
 
@@ -102,7 +104,7 @@ def _row(segment: Segment) -> dict[str, Any]:
 def _show(log: dict[str, Any], segments: Sequence[Segment]) -> None:
     from rich.markup import escape
 
-    from walcore.cli.quarantine import described
+    from walcore.cli import indexes, quarantine
 
     screen = console()
     state = {None: "not told", True: "yes", False: "no"}[log["closed_cleanly"]]
@@ -114,7 +116,8 @@ def _show(log: dict[str, Any], segments: Sequence[Segment]) -> None:
             "last LSN",
             "not noted" if log["last_lsn_noted"] is None else f"{count(log['last_lsn_noted'])} when last noted",
         ),
-        ("quarantine", described(log)),
+        ("indexes", indexes.described(log)),
+        ("quarantine", quarantine.described(log)),
     )
     screen.print(f"[bold]{escape(log['directory'])}")
     for name, value in facts:

@@ -33,6 +33,7 @@ def command(wal: Path, as_json: bool) -> int:
       walcore verify store/wal
       walcore verify store/wal --json | jq 'select(.what == "fault")'
     """
+    from walcore.cli.indexes import indexed
     from walcore.cli.quarantine import quarantined
     from walcore.reader import ReadMode, read
     from walcore.segments import list_segments
@@ -58,6 +59,7 @@ def command(wal: Path, as_json: bool) -> int:
         "last_lsn": reader.report.last_lsn,
         "faults_left_out": reader.report.faults_left_out,
         **by_kind(kinds),
+        **indexed(wal, segments, pages=True),
         **quarantined(wal),
         "seconds": round(seconds, 6),
     }
@@ -77,7 +79,7 @@ def _write(facts: dict[str, Any], report: Report) -> None:
 def _show(facts: dict[str, Any], kinds: Counter[str], report: Report) -> None:
     from rich.markup import escape
 
-    from walcore.cli.quarantine import described
+    from walcore.cli import indexes, quarantine
 
     screen = console()
     verdict = "[bold green]complete[/]" if facts["complete"] else "[bold red]DAMAGED: values may be missing[/]"
@@ -89,8 +91,12 @@ def _show(facts: dict[str, Any], kinds: Counter[str], report: Report) -> None:
     table.add_row("records", count(facts["records"]), f"{lsns}, read at {rate(facts['records'], facts['seconds'])}")
     for kind, name in KIND_NAMES.items():
         table.add_row(f"  {name}", count(kinds[kind]))
+    if facts["index_bytes"]:
+        table.add_row("indexes", "", indexes.described(facts))
     if facts["quarantine_files"] != 0:
-        table.add_row("quarantine", "", f"{described(facts)}; left out of the log when it was opened, not read here")
+        table.add_row(
+            "quarantine", "", f"{quarantine.described(facts)}; left out of the log when it was opened, not read here"
+        )
     screen.print(table)
     if not report.faults:
         return
