@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Final
 
 import workloads
-from parameters import SCALES, Parameters
+from parameters import MIB, SCALES, Parameters
 from records import columns, value
 
 import walcore
 
 
-def open_log(folder: Path, p: Parameters) -> walcore.Wal:
-    """A new log with the settings that the original gets."""
-    return walcore.open(folder, store_uuid=workloads.STORE, max_segment_bytes=p.segment_bytes)
+def open_log(folder: Path, p: Parameters, **settings: int) -> walcore.Wal:
+    """A new log with the settings that the original gets, and others."""
+    return walcore.open(folder, store_uuid=workloads.STORE, max_segment_bytes=p.segment_bytes, **settings)
 
 
 def append(folder: Path, _: Path | None, p: Parameters) -> float:
@@ -54,10 +54,15 @@ def _calls(folder: Path, p: Parameters, load: Callable[..., None]) -> float:
         return p.records / (time.perf_counter() - begin)
 
 
-def commit(folder: Path, p: Parameters, clients: int) -> float:
+def commit_preallocated(folder: Path, _: Path | None, p: Parameters) -> float:
+    """One client's durable commits a second, with a MiB allocated ahead."""
+    return commit(folder, p, 1, preallocate_bytes=MIB)
+
+
+def commit(folder: Path, p: Parameters, clients: int, **settings: int) -> float:
     """Durable commits a second; the first one, which makes the segment, isn't timed."""
     lexical = value(7, p.lexical_chars)
-    with open_log(folder, p) as wal:
+    with open_log(folder, p, **settings) as wal:
         workloads.commit_each(wal, [1], lexical)
         count = p.commits if clients == 1 else p.client_commits // clients * clients
         begin = time.perf_counter()
@@ -111,6 +116,7 @@ ANSWERS: Final = {
     "append": append,
     "log_mint": log_mint,
     "log_mint_many": log_mint_many,
+    "commit-preallocated": commit_preallocated,
     "scan": scan,
     "recover": recover,
     "find": find,
@@ -120,9 +126,9 @@ ANSWERS: Final = {
 
 def answer(question: str, p: Parameters, folder: Path, log: Path | None = None) -> float:
     """One measurement, a second."""
-    if question.startswith("commit-"):
-        return commit(folder, p, int(question.removeprefix("commit-")))
-    return ANSWERS[question](folder, log, p)
+    if question in ANSWERS:
+        return ANSWERS[question](folder, log, p)
+    return commit(folder, p, int(question.removeprefix("commit-")))
 
 
 if __name__ == "__main__":

@@ -79,15 +79,17 @@ def against_raw(work: Workplace) -> Iterator[Row]:
     p = work.parameters
     frames = raw.write_frames(work.folder / "frames", p)
     question = "commit each record, 1 client"
-    for name, loop, goal in [
-        ("write + fdatasync in C", raw.loop_in_c(work.folder), 0.95),
-        ("the same in Python", raw.loop_in_python(), None),
+    in_c = raw.loop_in_c(work.folder)
+    for ahead, probe, name, loop, goal in [
+        ("", "commit-1", "write + fdatasync in C", in_c, 0.95),
+        ("", "commit-1", "the same in Python", raw.loop_in_python(), None),
+        (", 1 MiB allocated ahead", "commit-preallocated", "the loop in C, not ahead", in_c, 1.2),
     ]:
         if loop is None:
-            yield Row(question=question, walcore="", rival=f"{name}: no C compiler (cc) on PATH")
+            yield Row(question=question + ahead, walcore="", rival=f"{name}: no C compiler (cc) on PATH")
             continue
         theirs = partial(work.on_new_folder, partial(raw_rate, loop, frames, p.commits))
-        yield row(question, name, in_turns(p.commit_pairs, partial(work.ask, "commit-1"), theirs), goal)
+        yield row(question + ahead, name, in_turns(p.commit_pairs, partial(work.ask, probe), theirs), goal)
 
 
 def raw_rate(loop: list[str], frames: Path, commits: int, file: Path) -> float:

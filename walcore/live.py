@@ -53,10 +53,11 @@ _TEN_DIGITS: Final = 1_000_000_000
 class Tail:
     """The files behind the core; see the module's text."""
 
-    def __init__(self, directory: Directory, opening: Opening, sealer: Sealer) -> None:
+    def __init__(self, directory: Directory, opening: Opening, sealer: Sealer, *, preallocates: bool = False) -> None:
         self.directory = directory
         self.store = opening.store_uuid
         self.sealer = sealer
+        self.preallocates = preallocates
         self.core: Writer
         self.current: NewSegment | None = None
         self.writer_thread: threading.Thread | None = None
@@ -93,7 +94,7 @@ class Tail:
         Raises:
             OSError: nothing has changed.
         """
-        size = self._size()  # before anything has changed
+        size = self._end_file()  # before anything has changed
         made = self.directory.create_segment(number, first_id, self.store, int(time.time()))
         self._finish_current(last_lsn, size)
         with self._telling:
@@ -103,7 +104,7 @@ class Tail:
 
     def finish(self, last_lsn: int) -> None:
         """Finish the segment being written, which was synced up to `last_lsn`; none is there until `begin`."""
-        self._finish_current(last_lsn, self._size())
+        self._finish_current(last_lsn, self._end_file())
 
     def mark_purge(self, next_lsn: int) -> None:
         """Make it durable that all that is there goes.
@@ -174,7 +175,7 @@ class Tail:
         """Close the file being written; if `clean`, leave word that all up to `last_lsn` is on disk."""
         size = 0
         try:
-            size = self._size() if clean else 0
+            size = self._end_file() if clean else 0
         except OSError as exc:
             self._no_state(exc)
             clean = False
@@ -197,12 +198,21 @@ class Tail:
         current = self.current  # the loop may be finishing it
         return current.path if current else self.directory.path
 
-    def _size(self) -> int:
-        """Bytes of the file being written, 0 without one."""
+    def _end_file(self) -> int:
+        """Bytes of the file being written, without what was allocated ahead; 0 without a file."""
         if self.current is None:
             return 0
-        with told("stat", self.current.path):
-            return calls.fstat(self.current.fd).st_size
+        path, fd = self.current.path, self.current.fd
+        with told("stat", path):
+            size = calls.fstat(fd).st_size
+        if size > self.core.file_size and self.preallocates:
+            size = self.core.file_size
+            with told("ftruncate", path):
+                calls.ftruncate(fd, size)
+            # Or a power cut could bring the zeros back, in a file that others follow.
+            with told("fsync", path):
+                calls.fsync(fd)
+        return size
 
     def _finish_current(self, last_lsn: int, size: int) -> None:
         self.synced()
@@ -268,7 +278,7 @@ class LiveLog:
             msg = f"{self.path}: segment {MAX_INT32} is there, there is no number above it: begin a new log"
             raise WalError(msg)
         self.sealer = Sealer(self.directory, on_force=config.on_force)
-        self.tail = Tail(self.directory, self.opening, self.sealer)
+        self.tail = Tail(self.directory, self.opening, self.sealer, preallocates=config.preallocate_bytes > 0)
         interval = config.sync_interval if config.sync_policy is SyncPolicy.INTERVAL else 0
         timeout = -1 if config.buffer_timeout is None else int(config.buffer_timeout * _NANOSECONDS)
         self.core = self.tail.core = Writer(
@@ -282,6 +292,7 @@ class LiveLog:
             interval=max(1, int(interval * _NANOSECONDS)) if interval else 0,
             room_timeout=timeout,
             listens=config.on_force is not None,
+            preallocate=config.preallocate_bytes,
             system=calls.core,
         )
         for segment in self.opening.to_seal:

@@ -65,7 +65,8 @@ _QUARANTINED: Final = re.compile(r".*\.lsn([0-9]+)(\.[0-9]+)?")
 class Removed:
     """Bytes from `offset` on of `segment` that were left out of the log: a tear, or a whole file.
 
-    `copy` is where they are now, relative to the directory; None when they were in a second file of the same content.
+    `copy` is where they are now, relative to the directory; None when they were in a second file of the same content,
+    or all zeros.
     `lsn_before` is the last LSN that stays of that segment, `lsn_highest` the highest among what was left out or before
     it; 0 if there is none.
     """
@@ -155,7 +156,7 @@ def _tell(directory: Directory, opening: Opening) -> None:
             log.warning(
                 "%s: %s %s, %d bytes from byte %d on, LSN %d before it, %d the highest (%s); they are in %s",
                 directory.path, what, one.segment, one.size, one.offset, one.lsn_before, one.lsn_highest, one.reason,
-                one.copy,
+                one.copy or "no other place",
             )  # fmt: skip
     for fault in opening.faults:
         log.warning(
@@ -385,8 +386,11 @@ class _Opener:
         end = check.end if check.tear else segment.size
         self.writing = (segment.size + (segment.size - end), f"copy {segment.name}")
         if check.tear:
-            reason = check.faults[0].detail
-            copy = self.directory.quarantine(segment.name, end, segment.size, check.max_lsn)
+            reason, copy = check.faults[0].detail, None
+            if self._is_zeros(segment, end):  # allocated ahead, or a size that reached the disk without the data
+                reason = "nothing but zeros"
+            else:
+                copy = self.directory.quarantine(segment.name, end, segment.size, check.max_lsn)
             self.cut.append(Removed(segment.name, end, segment.size - end, reason, copy, check.last_lsn, check.max_lsn))
         temporary = segment.name + TEMPORARY_SUFFIX
         inode = self.directory.copy(segment.name, self.directory, temporary, 0, end)
@@ -409,6 +413,10 @@ class _Opener:
     def _begins_with_zeros(self, segment: Segment) -> bool:
         with self.directory.opened(segment.name) as fd, told("read", segment.path):
             return read_at(fd, 8, 0) == bytes(8)
+
+    def _is_zeros(self, segment: Segment, start: int) -> bool:
+        with self.directory.opened(segment.name) as fd, told("read", segment.path):
+            return not any(read_at(fd, COPY_BYTES, at).strip(b"\0") for at in range(start, segment.size, COPY_BYTES))
 
     def _same_content(self, plain: Segment, sealed: Segment) -> bool:
         """Whether a sound sealed segment holds all bytes of the plain one, and behind them nothing but its summary."""

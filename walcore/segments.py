@@ -286,8 +286,8 @@ class Directory:
         raise AssertionError  # the names have no end
 
     def create(self, temporary: str) -> int:
-        """Make the temporary file of that name, in place of one left behind, and open it for appending."""
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        """Make the temporary file of that name, in place of one left behind, and open it to be written."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         mode = DEFAULT_FILE_MODE if self.file_mode is None else self.file_mode
         with told("open", self.path / temporary):
             try:

@@ -38,6 +38,9 @@ class CoreCalls(Protocol):
     def ftruncate(self, fd: int, size: int, /) -> None:
         """Cut the file."""
 
+    def allocate(self, fd: int, size: int, /) -> None:
+        """Lengthen the file with zeros to `size` bytes that have their place on the disk."""
+
     def fstat(self, fd: int, /) -> os.stat_result:
         """The file's status, of which `st_nlink` is read."""
 

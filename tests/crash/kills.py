@@ -46,6 +46,7 @@ class Writer:
             "max_segment_bytes": log.choice((2500, 60_000, 1 << 20)),
             "batch_buffer_bytes": log.choice((6000, 60_000)),
             "sync_interval": 0.003,
+            "preallocate_bytes": log.choice((0, 20_000)),
         }
         self.chance, self.pipe = random.Random(f"writer {number}"), pipe
         self.next_id = number % KILLS_OF_A_LOG * IDS_OF_A_WRITER + 1

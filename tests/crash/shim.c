@@ -77,13 +77,16 @@ static int is_watched(int fd, const char *path, char *full, size_t size)
     return watched[0] != 0 && strncmp(full, watched, strlen(watched)) == 0;
 }
 
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
 /* An inode is used again at once; its time of birth is told in ticks. */
 static struct identity identify(int fd)
 {
     struct statx status;
     struct identity file = {0, 0};
     int saved = errno;
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_INO | STATX_BTIME, &status) == 0 && S_ISREG(status.stx_mode)) {
+    if (REAL(statx)(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_INO | STATX_BTIME, &status) == 0
+        && S_ISREG(status.stx_mode)) {
         file.inode = status.stx_ino;
         file.born = status.stx_btime.tv_sec * 1000000000 + status.stx_btime.tv_nsec;
     }
@@ -125,7 +128,6 @@ static int meet(unsigned kind, const char *call, int fd, const char *path)
     return fault;
 }
 
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 #define FAIL_IF(kind, call, fd, path, failed)           \
     do {                                                \
         int fault = meet(kind, call, fd, path);         \
@@ -236,6 +238,11 @@ int ftruncate(int fd, off_t size) ON_DESCRIPTOR(TRUNCATE, ftruncate, "ftruncate"
 int ftruncate64(int fd, off64_t size) ON_DESCRIPTOR(TRUNCATE, ftruncate64, "ftruncate", fd, size)
 int fstat(int fd, struct stat *status) ON_DESCRIPTOR(STAT, fstat, "fstat", fd, status)
 int fstat64(int fd, struct stat64 *status) ON_DESCRIPTOR(STAT, fstat64, "fstat", fd, status)
+int statx(int fd, const char *path, int flags, unsigned mask, struct statx *status)
+{
+    FAIL_IF(STAT, "fstat", fd, *path ? path : NULL, -1);
+    return REAL(statx)(fd, path, flags, mask, status);
+}
 off_t lseek(int fd, off_t offset, int from) ON_DESCRIPTOR(SEEK, lseek, "lseek", fd, offset, from)
 off64_t lseek64(int fd, off64_t offset, int from) ON_DESCRIPTOR(SEEK, lseek64, "lseek", fd, offset, from)
 

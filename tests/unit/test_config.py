@@ -59,6 +59,8 @@ def test_it_is_frozen_and_survives_pickling() -> None:
         ("max_segment_bytes", 2**41, "1099511627776"),
         ("batch_buffer_bytes", 4096, "4097"),
         ("batch_buffer_bytes", 2**31, "1073741824"),
+        ("preallocate_bytes", -1, "0 to 1073741824"),
+        ("preallocate_bytes", 2**31, "1073741824"),
         ("buffer_timeout", -0.1, "0 or more"),
         ("file_mode", 0o400, "0o600 to 0o666"),
         ("file_mode", 0o700, "0o600 to 0o666"),

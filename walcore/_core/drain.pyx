@@ -11,14 +11,16 @@ from walcore._core.buffer cimport (
     Half, half_clear, half_content, half_empty, half_whole_frames, large_finish,
 )
 from walcore._core.lead cimport (
-    AT_SEGMENT_START, BROKEN, CALL_STATUS, CALL_SYNC, CALL_TRUNCATE, CALL_WRITE, DONE, FAILED, FULL, WANT_BACK,
-    WANT_FINISH, WANT_REST, WANT_SYNC, WANT_WRITE, Call, Drained, Lead,
+    AT_SEGMENT_START, BROKEN, CALL_ALLOCATE, CALL_STATUS, CALL_SYNC, CALL_TRUNCATE, CALL_WRITE, DONE, FAILED, FULL,
+    WANT_BACK, WANT_FINISH, WANT_REST, WANT_SYNC, WANT_WRITE, Call, Drained, Lead,
 )
 from walcore._core.platform cimport (
-    pthread_mutex_lock, pthread_mutex_unlock, pwrite, walcore_begin_writeback, walcore_has_name, walcore_now,
-    walcore_sync_data,
+    pthread_mutex_lock, pthread_mutex_unlock, pwrite, walcore_allocate, walcore_begin_writeback, walcore_has_name,
+    walcore_now, walcore_sync_data,
 )
 from walcore._core.waiters cimport DISK_FULL, LOOK, Waiter, post_all
+
+cdef int64_t NO_MORE = 0x7FFFFFFFFFFFFFFF
 
 
 cdef class Drain(Lead):
@@ -113,6 +115,8 @@ cdef class Drain(Lead):
                 end = half.large.head_size
             else:
                 data = half.large.body + (half.written - half.large.head_size)
+        if self.preallocate and self.file_size + end - half.written > self.preallocated:
+            self.allocate_ahead(self.file_size + end - half.written)
         done = self.call_write(data, end - half.written)
         if done < 0:
             return 0 if done == -EINTR else <int>-done
@@ -124,6 +128,21 @@ cdef class Drain(Lead):
         self.file_size += done
         return 0
 
+    cdef void allocate_ahead(self, int64_t end) noexcept nogil:
+        """Before a write up to `end`: room behind it as well, so that the syncs to come find the file's size unchanged.
+        What can't be had is left out until the next segment; the write itself tells whether the disk is full."""
+        cdef int64_t reach = end + self.preallocate
+        cdef int failed
+        if reach > self.max_segment_bytes:
+            reach = self.max_segment_bytes
+        if reach <= end:
+            return
+        failed = self.call_allocate(reach)
+        if failed == 0:
+            self.preallocated = reach
+        elif failed != EINTR:
+            self.preallocated = NO_MORE
+
     cdef Drained cut_to_whole_frames(self, Half *half, int64_t *reach, int error) noexcept nogil:
         """After a full disk: the file ends with its last whole frame, where the next drain goes on."""
         cdef Py_ssize_t whole = half_whole_frames(half, half.written, reach)
@@ -134,6 +153,7 @@ cdef class Drain(Lead):
         if failed:
             return self.break_down(CALL_TRUNCATE, failed)
         self.file_size -= excess
+        self.preallocated = NO_MORE     # a disk that was just full has no room to spare
         half.written = whole
         self.full_errno = error
         return FULL
@@ -195,6 +215,12 @@ cdef class Drain(Lead):
             return self.replaced_call(CALL_SYNC, 0)
         return errno if walcore_sync_data(self.fd) != 0 else 0
 
+    cdef inline int call_allocate(self, int64_t size) noexcept nogil:
+        """Lengthens the file with zeros."""
+        if self.replaced:
+            return self.replaced_call(CALL_ALLOCATE, size)
+        return walcore_allocate(self.fd, self.file_size, size)
+
     cdef inline int call_truncate(self, int64_t size) noexcept nogil:
         if self.replaced:
             return self.replaced_call(CALL_TRUNCATE, size)
@@ -229,6 +255,8 @@ cdef class Drain(Lead):
                 self.system.fdatasync(self.fd)
             elif call == CALL_TRUNCATE:
                 self.system.ftruncate(self.fd, size)
+            elif call == CALL_ALLOCATE:
+                self.system.allocate(self.fd, size)
             elif not self.system.fstat(self.fd).st_nlink:
                 result = ENOENT
         except BaseException as error:

@@ -43,6 +43,7 @@ cdef enum Call:
     CALL_BEGIN
     CALL_FINISH
     CALL_PURGE
+    CALL_ALLOCATE
 
 cdef enum:
     NANOSECONDS = 1000000000
@@ -105,6 +106,8 @@ cdef class Lead:
 
     cdef int fd
     cdef int64_t file_size
+    cdef int64_t preallocated   # bytes that it has, of which those behind file_size are zeros
+    cdef int64_t preallocate    # bytes that it gets ahead at a time; 0: none
 
     cdef bint always            # log_mint waits until its record is on disk
     cdef int64_t interval       # nanoseconds; 0: commit waits

@@ -19,5 +19,6 @@ class Lead:
         interval: int,
         room_timeout: int,
         listens: bool,
+        preallocate: int = 0,
         system: CoreCalls | None = None,
     ) -> Self: ...

@@ -12,6 +12,7 @@ State, all under `mutex` unless said otherwise:
     next_lsn, written_lsn, durable_lsn
     segment_*           where the next frame falls, as if all frames before it were written
     fd, file_size       the lead's only: the file being written, and the bytes of it that are whole or being written
+    preallocated        the lead's only: the bytes that the file has, zeros behind file_size included
 
 Rules that keep it free of deadlocks and races:
     - the mutex is never held while the GIL is taken; between lock and unlock no Python object is touched;
@@ -44,7 +45,7 @@ cdef class Lead:
 
     def __cinit__(self, control, *, Py_ssize_t half_bytes, int64_t max_segment_bytes, Py_ssize_t header_size,
                   int64_t next_lsn, int32_t next_number, bint always, int64_t interval, int64_t room_timeout,
-                  bint listens, system=None):
+                  bint listens, int64_t preallocate=0, system=None):
         self.fd = -1
         self.control = control
         self.system = system
@@ -68,6 +69,7 @@ cdef class Lead:
         self.interval = interval
         self.room_timeout = room_timeout
         self.listens = listens
+        self.preallocate = preallocate
 
     def __dealloc__(self):
         cdef Waiter *waiter

@@ -53,6 +53,10 @@ int walcore_sync_data(int fd);
  * Promises nothing, and does nothing where there is no such call. */
 void walcore_begin_writeback(int fd, int64_t offset, int64_t size);
 
+/* Lengthens an open file from `from` to `to` bytes: zeros, with their place on the disk.  Returns 0 or an errno: ENOTSUP
+ * where the system or the file system has no such call.  On an error the file may be longer all the same. */
+int walcore_allocate(int fd, int64_t from, int64_t to);
+
 /* 1 if the open file still has a name, 0 if it was deleted, -1 with errno. */
 int walcore_has_name(int fd);
 

@@ -17,6 +17,7 @@ cdef extern from "platform.h" nogil:
     int64_t walcore_now()
     int walcore_sync_data(int fd)
     void walcore_begin_writeback(int fd, int64_t offset, int64_t size)
+    int walcore_allocate(int fd, int64_t start, int64_t end)
     int walcore_has_name(int fd)
 
 cdef extern from "<pthread.h>" nogil:

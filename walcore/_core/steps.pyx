@@ -110,7 +110,7 @@ cdef class Steps(Drain):
             return drained
         pthread_mutex_lock(&self.mutex)
         self.fd = fd
-        self.file_size = size
+        self.file_size = self.preallocated = size
         self.segments_finished = self.segments_begun
         self.segments_begun += 1
         self.back.starts_done += 1

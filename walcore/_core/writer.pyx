@@ -39,7 +39,7 @@ cdef int64_t LAST_LSN = 0x7FFFFFFFFFFFFFFF - (1 << 31)
 # Packing less than this takes no longer than giving the GIL away and taking it back.
 cdef Py_ssize_t PACK_WITHOUT_GIL = 32768
 
-CALLS = ("", "write", "fdatasync", "ftruncate", "fstat", "rotate", "finish", "purge")
+CALLS = ("", "write", "fdatasync", "ftruncate", "fstat", "rotate", "finish", "purge", "fallocate")
 
 
 @cython.final
@@ -405,6 +405,14 @@ cdef class Writer(Notify):
     def state(self):
         """"open", "closing", "closed" or "failed"."""
         return ("open", "closing", "closed", "failed")[<int>self.current_state()]
+
+    @property
+    def file_size(self):
+        """Bytes of the file being written that are its own; zeros that were allocated ahead may follow.
+
+        For who has the lead, or when all was drained.
+        """
+        return self.file_size
 
     def counters(self):
         """(bytes in the buffer, bytes written, writes, syncs, nanoseconds in syncs, longest sync in nanoseconds)."""

@@ -58,7 +58,8 @@ def show_opening(opening: Opening) -> None:
     """Names on stderr what an opening left out of the log; the damage it left in place: `show_losses`, or reading."""
     for removed in (*opening.cut, *opening.quarantined):
         what = f"{count(removed.size, 'byte')} from byte {removed.offset} of {removed.segment} on"
-        talk(f"left out on opening: {what} ({removed.reason}); they are kept as {removed.copy}")
+        kept = f"; they are kept as {removed.copy}" if removed.copy else ""
+        talk(f"left out on opening: {what} ({removed.reason}){kept}")
     for warning in opening.warnings:
         talk(warning)
 

@@ -444,6 +444,9 @@ class _Core:
     def ftruncate(self, fd: int, size: int, /) -> None:
         ftruncate(fd, size, core=True)
 
+    def allocate(self, fd: int, size: int, /) -> None:
+        ftruncate(fd, size, core=True)
+
     def fstat(self, fd: int, /) -> os.stat_result:
         return fstat(fd)
 
