@@ -144,13 +144,23 @@ def closing_at_error(fd: int) -> Iterator[None]:
 
 def open_regular(name: str, dir_fd: int | None) -> int:
     """Open a regular file for reading; OSError (EINVAL) if it is anything else."""
+    return open_and_look(name, dir_fd)[0]
+
+
+def open_and_look(name: str, dir_fd: int | None) -> tuple[int, os.stat_result]:
+    """`open_regular`, and what the file is."""
     try:
         fd = calls.open(name, READ_FLAGS, dir_fd=dir_fd)
     except OSError as exc:
         if exc.errno in (errno.ELOOP, errno.ENXIO):
             raise OSError(errno.EINVAL, NOT_REGULAR) from exc
         raise
-    with closing_at_error(fd):
-        if not stat.S_ISREG(calls.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, NOT_REGULAR)
-    return fd
+    try:
+        status = calls.fstat(fd)
+    except BaseException:
+        close_quietly(fd)
+        raise
+    if not stat.S_ISREG(status.st_mode):
+        close_quietly(fd)
+        raise OSError(errno.EINVAL, NOT_REGULAR)
+    return fd, status

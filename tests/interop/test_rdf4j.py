@@ -93,6 +93,18 @@ def test_rdf4j_reads_what_walcore_wrote(harness: Harness, tmp_path: Path, policy
     assert dump(harness, tmp_path / "wal") == replay.minted(ops) == read(tmp_path / "wal")
 
 
+def test_rdf4j_reads_over_places_where_decompressing_can_begin_and_passes_over_indexes(
+    harness: Harness, tmp_path: Path
+) -> None:
+    dice = random.Random(6)
+    with walcore.open(tmp_path / "wal", store_uuid=STORE) as wal:
+        for first in (1, 20_001):
+            wal.log_mint_many(range(first, first + 20_000), "L", [f"{dice.getrandbits(200):x}" for _ in range(20_000)])
+            wal.rotate()
+    assert len(list((tmp_path / "wal").glob("wal-*.gz.walcore-index"))) == 2
+    assert dump(harness, tmp_path / "wal") == read(tmp_path / "wal")
+
+
 @pytest.mark.parametrize("seed", [3, 4, 5])
 def test_both_write_the_same_frames(harness: Harness, tmp_path: Path, seed: int) -> None:
     ops = operations(tmp_path / "ops.jsonl", seed)

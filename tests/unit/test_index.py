@@ -121,9 +121,9 @@ def test_blocks_are_whole_frames_that_inflate_by_themselves(log: tuple[Path, dic
     for path in sealed_in(log[0]):
         content = gzip.decompress(path.read_bytes())
         with path.with_name(path.name + SUFFIX).open("rb") as file, path.open("rb") as sealed:
-            index = read_index(file.fileno())
+            index = read_index(file.fileno(), os.fstat(file.fileno()).st_size)
             assert index is not None
-            assert index.fits(sealed.fileno())
+            assert index.fits(sealed.fileno(), path.stat().st_size)
             pieces = [read_block(sealed.fileno(), block) for block in index.blocks()]
         assert len(pieces) > 2
         assert all(BLOCK_BYTES / 2 < len(piece or b"") < 2 * BLOCK_BYTES for piece in pieces[:-1])
@@ -308,7 +308,7 @@ def test_many_runs_of_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scann
     monkeypatch.setattr(index_module, "_FOOT_BYTES", 100)
     newest = write(tmp_path / "wal", "random", 1)
     with Directory(tmp_path / "wal") as directory, directory.opened(sealed_in(tmp_path / "wal")[0].name + SUFFIX) as fd:
-        index = read_index(fd)
+        index = read_index(fd, os.fstat(fd).st_size)
         assert index is not None
         assert len(index.runs) > 2
     for id in random.Random(2).sample(sorted(newest), 30):
