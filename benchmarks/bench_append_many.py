@@ -1,4 +1,4 @@
-"""And how many does one call of log_mint_many log, from columns or from Record objects?"""
+"""And how many does one call of log_mint_many log, from lists, from arrays, or from Record objects?"""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ def bench_append_many_columns(
 ) -> None:
     benchmark.extra_info["unit"] = parameters.records
     on_new_logs(workloads.append_many, rows)
+
+
+def bench_append_many_arrays(
+    benchmark: BenchmarkFixture, parameters: Parameters, on_new_logs: Callable[..., None], rows: Columns
+) -> None:
+    benchmark.extra_info["unit"] = parameters.records
+    on_new_logs(workloads.append_many, workloads.arrays(rows))
 
 
 def bench_append_many_records(

@@ -32,7 +32,7 @@ IMPORT_MS = 30
 HELP_MS = 150
 FLAT_MIB = 1
 # What the pairs don't measure already.
-WITHOUT_RIVAL = "encode or 256 or records or sealed or arrow or recover or find or open"
+WITHOUT_RIVAL = "encode or 256 or records or sealed or arrow or arrays or recover or find or open"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,8 @@ import walcore.aio
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    import pyarrow as pa
     from records import Columns
 
 # Public names are imported when first asked for: now, not under the clock.
@@ -38,6 +40,15 @@ def append_many(wal: walcore.Wal, rows: Columns) -> None:
     ids, lexicals, hashes = rows
     wal.log_mint_many(ids, LITERAL, lexicals, XSD_STRING, "", hashes)
     wal.commit()
+
+
+def arrays(rows: Columns) -> tuple[np.ndarray, pa.Array, np.ndarray]:
+    """The same records, for the same call, without an object for each."""
+    import numpy as np
+    import pyarrow as pa
+
+    ids, lexicals, hashes = rows
+    return np.array(ids, "int32"), pa.array(lexicals), np.array(hashes, "int32")
 
 
 def commit_each(wal: walcore.Wal, ids: Sequence[int], lexical: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import _thread
 import logging
 import warnings
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
 
 from walcore.config import Settings, WalConfig
 from walcore.errors import WalClosedError
@@ -17,9 +17,23 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from typing_extensions import Buffer
+
     from walcore.opening import Opening
     from walcore.record import Record
     from walcore.stats import Stats
+
+    class ArrowArray(Protocol):
+        """An array, or a record batch."""
+
+        def __arrow_c_array__(self) -> tuple[object, object]: ...
+
+    class ArrowStream(Protocol):
+        """Several, one behind another."""
+
+        def __arrow_c_stream__(self) -> object: ...
+
+    Arrow = ArrowArray | ArrowStream
 
 # A library says nothing unless the program asks to hear it.
 logging.getLogger("walcore").addHandler(logging.NullHandler())
@@ -69,18 +83,24 @@ class Wal:
 
     def log_mint_many(
         self,
-        ids: Sequence[int] | int | Iterable[Record | tuple[Any, ...]],
-        kinds: Sequence[str] | str | None = None,
-        lexicals: Sequence[str] | str | None = None,
-        datatypes: Sequence[str] | str = "",
-        languages: Sequence[str] | str = "",
-        hashes: Sequence[int] | int = 0,
+        ids: Sequence[int] | int | Buffer | Arrow | Iterable[Record | tuple[Any, ...]],
+        kinds: Sequence[str] | str | Arrow | None = None,
+        lexicals: Sequence[str] | str | Arrow | None = None,
+        datatypes: Sequence[str] | str | Arrow = "",
+        languages: Sequence[str] | str | Arrow = "",
+        hashes: Sequence[int] | int | Buffer | Arrow = 0,
     ) -> tuple[int, int]:
         """Log many values and return the first and the last LSN.
 
-        Takes six columns of equal length, where one value stands for all rows and `ids` and `hashes` may be arrays of
-        32 or 64 bit integers; or, as its only argument, an iterable of Records, whose LSNs are ignored, or of tuples in
-        `log_mint`'s order.  Without any row it returns `(last_lsn + 1, last_lsn)`.
+        Takes six columns of equal length, where one value stands for all rows; or, as its only argument, an iterable of
+        Records, whose LSNs are ignored, or of tuples in `log_mint`'s order.  Without any row it returns
+        `(last_lsn + 1, last_lsn)`.
+
+        A column may be an Arrow array, of integers or of strings, dictionaries of these included, and `ids` and
+        `hashes` any buffer of integers, such as NumPy's.  The only argument may be an Arrow table, record batch or
+        stream of these; its columns `id`, `kind`, `lexical` and, if they are there, `datatype`, `language` and `hash`
+        are logged, a column `lsn` is ignored.  Where no column is a sequence of objects no object is made for a row,
+        and the GIL is released.  An array must not change meanwhile.
 
         What fits one half of the buffer is checked whole, then logged with consecutive LSNs.  More than that goes slice
         by slice: LSNs of other threads may lie between slices, and an error in a later slice leaves the earlier ones
@@ -88,6 +108,8 @@ class Wal:
 
         Raises:
             TypeError, InvalidRecordError, RecordTooLargeError: a row is at fault; the message and `row` name its index.
+                A null is, and text that isn't UTF-8.
+            TypeError: an array isn't of integers, or of strings; a table lacks a column, or has one of another name.
             WalFullError: as for `log_mint`.
         """
         return self._live.core.log_mint_many(ids, kinds, lexicals, datatypes, languages, hashes)

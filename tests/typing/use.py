@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from array import array
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -38,6 +39,8 @@ def writing(wal: walcore.Wal) -> None:
     assert_type(lsn, int)
     wal.log_mint(43, "I", "http://example.org/")
     assert_type(wal.log_mint_many([1, 2], "I", ["a", "b"], hashes=[7, 8]), tuple[int, int])
+    assert_type(wal.log_mint_many(array("i", [1, 2]), "I", walcore.read_arrow("store/wal")), tuple[int, int])
+    assert_type(wal.log_mint_many(next(walcore.read_arrow("store/wal").batches())), tuple[int, int])
     assert_type(wal.log_mint_many(Record(1, i, "I", str(i)) for i in range(9)), tuple[int, int])
     assert_type(wal.commit(), int)
     assert_type(wal.commit(lsn), int)

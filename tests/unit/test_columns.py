@@ -125,8 +125,8 @@ def test_the_program_in_the_docs_runs_as_it_stands(log: Path) -> None:
     pytest.importorskip("polars", reason="one of the consumers: pip install polars")
     pytest.importorskip("duckdb", reason="one of the consumers: pip install duckdb")
     page = Path(__file__).parents[2] / "docs" / "arrow.md"
-    (program,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
-    program += "\nassert table.num_rows == len(frame) == 50"
+    program = "".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
+    program += "\nassert table.num_rows == len(frame) == wal.last_lsn - 3 == 50"
     done = subprocess.run(
         [sys.executable, "-P", "-c", program], cwd=log.parent, capture_output=True, text=True, check=False
     )

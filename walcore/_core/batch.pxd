@@ -5,9 +5,20 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 
 cdef extern from "arrow_abi.h" nogil:
     struct ArrowSchema:
+        const char *format
+        const char *name
+        int64_t n_children
+        ArrowSchema **children
+        ArrowSchema *dictionary
         void (*release)(ArrowSchema *) noexcept nogil
 
     struct ArrowArray:
+        int64_t length
+        int64_t null_count
+        int64_t offset
+        const void **buffers
+        ArrowArray **children
+        ArrowArray *dictionary
         void (*release)(ArrowArray *) noexcept nogil
 
     struct ArrowArrayStream:

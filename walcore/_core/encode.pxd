@@ -34,12 +34,12 @@ cdef enum:
     INT_DIGITS_MAX = 20
 
 
-cdef struct Text:               # a str, measured
+cdef struct Text:               # a str, or UTF-8, measured
     const void *data
-    uint32_t length             # code points
+    uint32_t length             # code points; of UTF-8 bytes
     uint32_t escaped            # bytes between the quotes; above MAX_JSON_BYTES: too many to write
-    unsigned char unit          # bytes a code point takes in memory: 1, 2 or 4
-    unsigned char plain         # ASCII with nothing to escape: can be copied
+    unsigned char unit          # bytes a code point takes in memory: 1, 2 or 4; 0: UTF-8
+    unsigned char plain         # nothing to escape, and UTF-8 as it is: can be copied
 
 
 cdef struct Mint:               # a minted value, measured; its LSN is not known yet
@@ -136,6 +136,37 @@ cdef inline void measure(object string, Text *text) noexcept:
         text.escaped = text.length
     else:
         text.escaped = <uint32_t>min(escaped_size(text), <Py_ssize_t>MAX_JSON_BYTES + 1)
+
+
+cdef bint measure_odd_utf8(Text *text) noexcept nogil
+
+
+cdef inline bint measure_utf8(const unsigned char *data, Py_ssize_t size, Text *text) noexcept nogil:
+    """Fills `text` from bytes, which must outlive it; False if they aren't strict UTF-8."""
+    cdef Py_ssize_t i = 0
+    cdef uint64_t eight, all = 0
+    cdef bint odd = False
+    text.data = data if data != NULL else <const unsigned char *>WALCORE_PAIRS      # an empty one may be nowhere
+    text.unit = 0
+    text.length = text.escaped = <uint32_t>min(size, <Py_ssize_t>MAX_JSON_BYTES + 1)
+    text.plain = True
+    while i + 8 <= size:
+        memcpy(&eight, data + i, 8)
+        all |= eight
+        odd |= needs_escape(eight)
+        i += 8
+    if i < size and size >= 8:                  # the last eight, some of them for the second time
+        memcpy(&eight, data + size - 8, 8)
+        all |= eight
+        odd |= needs_escape(eight)
+        i = size
+    while i < size:
+        all |= data[i]
+        odd |= WALCORE_ASCII_WIDTH[data[i] & 0x7F] != 1
+        i += 1
+    if not odd and not all & WALCORE_HIGHS or size > MAX_JSON_BYTES:
+        return True
+    return measure_odd_utf8(text)
 
 
 cdef inline int digits(uint64_t value) noexcept nogil:

@@ -9,6 +9,7 @@ from operator import index as to_index
 
 from walcore.errors import InvalidRecordError, RecordTooLargeError
 from walcore._core.crc32c cimport walcore_crc32c_backend
+from walcore._core.jsonstring cimport utf8_size
 
 
 cdef extern from *:
@@ -47,6 +48,26 @@ cdef Py_ssize_t escaped_size(const Text *text) noexcept nogil:
     for i in range(text.length):
         size += code_point_size(code_point(text, i))
     return size
+
+
+cdef bint measure_odd_utf8(Text *text) noexcept nogil:
+    """measure_utf8 for what isn't plain ASCII."""
+    cdef const unsigned char *at = <const unsigned char *>text.data
+    cdef const unsigned char *end = at + text.length
+    cdef Py_ssize_t escaped = 0
+    cdef int size, width
+    text.plain = True
+    while at < end:
+        size = 1 if at[0] < 0x80 else utf8_size(at, end)
+        if size == 0:
+            return False
+        width = WALCORE_ASCII_WIDTH[at[0]] if size == 1 else 12 if size == 4 else size
+        if width != size:
+            text.plain = False
+        escaped += width
+        at += size
+    text.escaped = <uint32_t>min(escaped, <Py_ssize_t>MAX_JSON_BYTES + 1)
+    return True
 
 
 cdef char *put_unicode_escape(char *at, uint32_t unit) noexcept nogil:
@@ -88,8 +109,35 @@ cdef char *put_code_point(char *at, uint32_t code) noexcept nogil:
     return at + 3
 
 
+cdef char *put_escaped_utf8(char *at, const Text *text) noexcept nogil:
+    cdef const unsigned char *data = <const unsigned char *>text.data
+    cdef const unsigned char *end = data + text.length
+    cdef char *limit = at + text.escaped    # reached by nothing but an array that its owner changes meanwhile
+    while data < end:
+        if data[0] < 0x80:
+            if limit - at < WALCORE_ASCII_WIDTH[data[0]]:
+                break
+            at = put_ascii(at, data[0])
+            data += 1
+        elif data[0] < 0xF0 or end - data < 4:
+            if at == limit:
+                break
+            at[0] = <char>data[0]           # and so are the bytes behind it
+            at += 1
+            data += 1
+        else:
+            if limit - at < 12:
+                break
+            at = put_code_point(at, <uint32_t>(data[0] & 0x07) << 18 | <uint32_t>(data[1] & 0x3F) << 12
+                                | <uint32_t>(data[2] & 0x3F) << 6 | <uint32_t>(data[3] & 0x3F))
+            data += 4
+    return at
+
+
 cdef char *put_escaped(char *at, const Text *text) noexcept nogil:
     cdef Py_ssize_t i
+    if text.unit == 0:
+        return put_escaped_utf8(at, text)
     for i in range(text.length):
         at = put_code_point(at, code_point(text, i))
     return at

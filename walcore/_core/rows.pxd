@@ -11,5 +11,5 @@ cdef class Rows:
     cdef Py_ssize_t row         # index of the next row to measure
     cdef list held
     cdef Mint *room_for_one(self) except NULL
-    cdef bint add(self, Py_ssize_t limit) noexcept
+    cdef bint add(self, Py_ssize_t limit) noexcept nogil
     cdef bint fill(self, Py_ssize_t limit) except -1

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Self, final
 
 from typing_extensions import disjoint_base
@@ -13,15 +13,9 @@ class Rows:
 
 @final
 class Columns(Rows):
-    def __init__(
-        self,
-        ids: Sequence[int] | int,
-        kinds: Sequence[str] | str,
-        lexicals: Sequence[str] | str,
-        datatypes: Sequence[str] | str,
-        languages: Sequence[str] | str,
-        hashes: Sequence[int] | int,
-    ) -> None: ...
+    def __init__(self, ids: Any, kinds: Any, lexicals: Any, datatypes: Any, languages: Any, hashes: Any) -> None: ...
+
+def table(values: Any) -> Columns: ...
 
 @final
 class Records(Rows):

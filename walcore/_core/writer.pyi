@@ -1,7 +1,5 @@
-from collections.abc import Iterable, Sequence
 from typing import Any, final
 
-from walcore._core.decode import Record
 from walcore._core.notify import Notify
 from walcore.errors import WalFailedError
 
@@ -22,12 +20,12 @@ class Writer(Notify):
     ) -> int: ...
     def log_mint_many(
         self,
-        ids: Sequence[int] | int | Iterable[Record | tuple[Any, ...]],
-        kinds: Sequence[str] | str | None = None,
-        lexicals: Sequence[str] | str | None = None,
-        datatypes: Sequence[str] | str = "",
-        languages: Sequence[str] | str = "",
-        hashes: Sequence[int] | int = 0,
+        ids: Any,
+        kinds: Any = None,
+        lexicals: Any = None,
+        datatypes: Any = "",
+        languages: Any = "",
+        hashes: Any = 0,
     ) -> tuple[int, int]: ...
     def commit(self, lsn: int | None = None) -> int: ...
     def await_durable(self, lsn: int, timeout: float | None = None) -> None: ...

@@ -30,7 +30,8 @@ from walcore._core.waiters cimport (
     FINISHED, LOOK, LOOP_ENDED, PURGED, SYNCED, WRITTEN, Waiter, append_waiter, post_all, unlink_waiter,
 )
 
-from walcore._core.rows import Columns, Records
+from walcore._core.arrays import is_arrow
+from walcore._core.rows import Columns, Records, table
 from walcore.errors import WalError, WalFullError
 
 cdef Py_ssize_t FRAME_FIXED_MAX = FRAME_OVERHEAD + MINT_FIXED + 3 * INT_DIGITS_MAX
@@ -79,7 +80,7 @@ cdef class Writer(Notify):
         if self.loop == NOT_STARTED or self.forked:
             self.ready()
         if kinds is None and lexicals is None:
-            rows = Records(ids)
+            rows = table(ids) if is_arrow(ids) else Records(ids)
         elif kinds is None or lexicals is None:
             raise TypeError("log_mint_many takes the columns ids, kinds, lexicals, or one iterable of records")
         else:
