@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
-from walcore._core.arrow import Appender
 from walcore._core.decode import BAD_LENGTH, MORE, OTHER, Decoder, Record, find_frame
 from walcore._core.encode import crc32c, crc32c_backend
+from walcore._core.sink import Sink
 from walcore.errors import WalError
 from walcore.format import CRC_SIZE, FRAME_OVERHEAD, LENGTH_SIZE, MAX_INT32, MAX_LSN, MIN_INT32
 from walcore.jsonline import integer, parse_line, string
@@ -37,11 +37,11 @@ _MAX_UINT32: Final = 2**32 - 1
 _TRIAL_BYTES: Final = 1 << 30
 # The price of one that can't be there in full, in such bytes.
 _TRIAL_COST: Final = 4096
-# More mint frames than the 32 KiB that deflate looks back can hold; an Appender keeps as many LSNs.
+# More mint frames than the 32 KiB that deflate looks back can hold; a Sink keeps as many LSNs.
 _REACH: Final = 512
 
 
-Lot = list[Record] | Appender
+Lot = list[Record] | Sink
 """Some records, one behind another in one segment: Records, or what was appended since its `begin`."""
 
 
@@ -170,7 +170,7 @@ class FrameReader:
         *,
         records: bool = False,
         wanted: int | None = None,
-        into: Appender | None = None,
+        into: Sink | None = None,
         vouched: int = 0,
         passed: Callable[[memoryview], object] | None = None,
         ids: IdRun | None = None,
@@ -281,7 +281,7 @@ class FrameReader:
         """The batch without copies: behind damage, gzip may repeat whole frames of the 32 KiB before."""
         if not self.sealed:
             return batch
-        if isinstance(batch, Appender):
+        if isinstance(batch, Sink):
             self._recent = (self._recent + batch.lsns())[-_REACH:]
             return batch
         if not self._sound:

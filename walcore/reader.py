@@ -18,19 +18,21 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from walcore._core.sink import Tally
 from walcore.errors import CorruptionError, WalDamageWarning
 from walcore.files import told
 from walcore.frames import HARMLESS, MAX_FAULTS, Fault, FaultKind, FrameReader, Lot, SegmentCheck, check_segment
 from walcore.lock import is_locked
 from walcore.plan import Plan, choose, open_listed, plan, sequence
+from walcore.record import ValueKind
 from walcore.segments import Directory, Segment
 from walcore.system import calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from walcore._core.arrow import Appender
     from walcore._core.decode import Record
+    from walcore._core.sink import Sink
 
 
 class ReadMode(StrEnum):
@@ -110,6 +112,23 @@ class Reader:
             yield batch
         current.warn()
 
+    def counts(self) -> Iterator[dict[str, int]]:
+        """A new pass that checks all and makes no Records: how many of each kind there are, told many times.
+
+        Each dictionary tells of all records so far, the last one of all; without any record there is none.
+        """
+        tally = Tally()
+        self._pass = Pass(self.directory, self.mode, tally)
+        return self._counts(self._pass, tally)
+
+    @staticmethod
+    def _counts(current: Pass, tally: Tally) -> Iterator[dict[str, int]]:
+        for _, lot in current.lots():
+            for record in lot if isinstance(lot, list) else ():
+                tally.append(record)
+            yield dict(zip(ValueKind, tally.counts, strict=True))
+        current.warn()
+
     @property
     def report(self) -> Report:
         """What the latest pass has met so far."""
@@ -152,7 +171,7 @@ class _Ended(Exception):  # noqa: N818 - nothing is wrong with it
 class Pass:
     """One pass over a directory, and what it has met so far; `into` is as a FrameReader has it."""
 
-    def __init__(self, path: Path, mode: ReadMode, into: Appender | None = None) -> None:
+    def __init__(self, path: Path, mode: ReadMode, into: Sink | None = None) -> None:
         self.path = path
         self.mode = mode
         self._into = into

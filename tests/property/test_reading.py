@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import logs
@@ -42,7 +43,16 @@ def run(directory: Path, mode: ReadMode) -> tuple[list[Record], Report, Reader]:
             got.extend(reader)
         except CorruptionError:
             assert mode is ReadMode.STRICT
-        return got, reader.report, reader
+        report, counted = reader.report, dict[str, int]()
+        try:
+            for counted in reader.counts():  # noqa: B007 - the last is that of all
+                pass
+        except CorruptionError:
+            assert mode is ReadMode.STRICT
+        assert (reader.report, {kind: n for kind, n in counted.items() if n}) == (
+            report, Counter(str(one.kind) for one in got)
+        )  # fmt: skip
+        return got, report, reader
 
 
 def in_order(part: list[Record], whole: list[Record]) -> bool:

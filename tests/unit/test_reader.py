@@ -359,3 +359,18 @@ def test_a_fault_of_a_file_without_a_header_is_at_its_beginning(tmp_path: Path) 
         warnings.simplefilter("ignore", WalDamageWarning)
         assert list(reader) == [logs.record(1)]
     assert [(fault.segment, fault.offset) for fault in reader.report.faults] == [("wal-8.v1", 0), ("wal-9.v1", 0)]
+
+
+def test_counting_makes_the_same_report_and_no_records(tmp_path: Path) -> None:
+    kinds = "IBLN" * 1000 + "L"
+    records = [logs.Record(lsn, lsn, kind, "x") for lsn, kind in enumerate(kinds, 1)]
+    logs.log(tmp_path, records[:3000], records[3000:], seal=True)
+    reader = read(tmp_path)
+    steps = list(reader.counts())
+    assert steps[-1] == {"I": 1000, "B": 1000, "L": 1001, "N": 1000}
+    assert len(steps) > 1
+    assert sum(steps[0].values()) < sum(steps[-1].values())
+    report = reader.report
+    assert list(reader) == records
+    assert reader.report == report
+    assert list(read(logs.write(tmp_path / "empty", "other", b"").parent).counts()) == []

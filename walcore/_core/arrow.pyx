@@ -10,7 +10,7 @@ from cpython.exc cimport PyErr_SetInterrupt
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EINTR, EINVAL, EIO, ENOMEM
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -22,6 +22,7 @@ from walcore._core.batch cimport (
 )
 from walcore._core.jsonstring cimport ESCAPED, HIGH, Span, unescape
 from walcore._core.minted cimport Mint
+from walcore._core.sink cimport Sink
 
 from walcore.errors import InvalidRecordError
 
@@ -31,10 +32,9 @@ cdef extern from "Python.h":
 cdef enum:
     SURROGATES = 4      # a flag of spans made here: may hold lone surrogates as three bytes
 
-# What `Appender.add` may answer.
+# What `Appender.add` may answer, beside 0.
 cdef enum:
-    ADDED
-    NO_MEMORY
+    NO_MEMORY = 1
     BAD_LEXICAL
     BAD_DATATYPE
     BAD_LANGUAGE
@@ -58,14 +58,11 @@ cdef bint replace_surrogates(uint8_t *text, Py_ssize_t size, bint replace) noexc
 
 
 @cython.final
-cdef class Appender:
+cdef class Appender(Sink):
     """Appender(rows, text, replace=False)
 
     Gathers rows into RecordBatches of `rows` each, or fewer where the strings would take more than `text` bytes.  A
     lone surrogate is refused, or with `replace` becomes U+FFFD.
-
-    A lot is what was appended since `begin`: `len` of it, `first_lsn` and `last_lsn`.  Not for several threads at a
-    time.
     """
 
     def __cinit__(self, size_t rows, size_t text, bint replace=False):
@@ -83,19 +80,6 @@ cdef class Appender:
             next = self.head.next
             walcore_batch_release(self.head)
             self.head = next
-
-    def __len__(self):
-        return <Py_ssize_t> self.count
-
-    def begin(self):
-        """Begin a lot; returns self."""
-        self.count = 0
-        return self
-
-    def lsns(self):
-        """The LSNs of the lot's last rows, of 512 at most."""
-        cdef size_t i
-        return [self.recent[i % RECENT] for i in range(self.count - min(self.count, <size_t> RECENT), self.count)]
 
     def append(self, record):
         """Append a Record.
@@ -116,7 +100,7 @@ cdef class Appender:
         point_at(&mint.datatype, datatype)
         point_at(&mint.language, language)
         problem = self.add(&mint)
-        if problem != ADDED:
+        if problem:
             self.refuse(problem, mint.lsn)
 
     def take(self, bint begun=False):
@@ -132,7 +116,6 @@ cdef class Appender:
         return taken
 
     cdef int add(self, const Mint *mint) noexcept nogil:
-        """Add a row; ADDED, or what is wrong, for `refuse`."""
         cdef walcore_batch *batch = self.batch
         cdef size_t room = <size_t> (mint.lexical.size + mint.datatype.size + mint.language.size)
         cdef const uint8_t *datatype = mint.datatype.data
@@ -166,15 +149,9 @@ cdef class Appender:
         if walcore_batch_add(batch, mint.lsn, mint.id, mint.kind, <size_t> size, <const char *> datatype,
                              <size_t> datatype_size, <const char *> language, <size_t> language_size, mint.hash):
             return NO_MEMORY
-        if self.count == 0:
-            self.first_lsn = mint.lsn
-        self.last_lsn = mint.lsn
-        self.recent[self.count % RECENT] = mint.lsn
-        self.count += 1
-        return ADDED
+        return Sink.add(self, mint)
 
     cdef int refuse(self, int problem, int64_t lsn) except -1:
-        """Raise for what `add` didn't."""
         if problem == NO_MEMORY:
             raise MemoryError()
         field = FIELDS[problem]

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final, final
 
-from walcore._core.arrow import Appender
 from walcore._core.ids import IdRun
+from walcore._core.sink import Sink
 
 MORE: Final[int]
 BAD_LENGTH: Final[int]
@@ -63,9 +63,7 @@ class Decoder:
     def highest_id(self) -> int: ...
     @property
     def frames(self) -> int: ...
-    def decode(
-        self, data: bytes | bytearray | memoryview, start: int, stop: int, out: list[Record] | Appender
-    ) -> int: ...
+    def decode(self, data: bytes | bytearray | memoryview, start: int, stop: int, out: list[Record] | Sink) -> int: ...
     def count(self, lsn: int, id: int) -> bool: ...
     def skip(self) -> None: ...
 

@@ -14,12 +14,12 @@ from cpython.ref cimport Py_XDECREF, Py_INCREF
 from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
-from walcore._core.arrow cimport Appender
 from walcore._core.crc32c cimport walcore_crc32c
 from walcore._core.endian cimport get_u32_le
 from walcore._core.ids cimport IdRun
 from walcore._core.jsonstring cimport Span, scan_string, string_of
 from walcore._core.minted cimport Mint
+from walcore._core.sink cimport Sink
 
 from walcore.errors import InvalidRecordError
 from walcore.format import MAX_JSON_BYTES as _MAX_JSON_BYTES
@@ -328,13 +328,13 @@ cdef class Decoder:
     def decode(self, data, Py_ssize_t start, Py_ssize_t stop, out not None):
         """Decode data[start:stop] (any buffer of bytes), appending to `out`, up to something that needs the caller.
 
-        `out` is a list, for Records, or an Appender, which takes every record, with the GIL released.
+        `out` is a list, for Records, or a Sink, which takes every record, with the GIL released.
 
         Returns MORE (the buffer ends inside the frame at `position`, or exactly there), BAD_LENGTH (0 or above the
         limit), BAD_CRC, or OTHER: a frame whose checksum holds that isn't a canonical mint.
 
         Raises:
-            InvalidRecordError: the Appender can't take a record; `position` is behind it.
+            InvalidRecordError: the Sink can't take a record; `position` is behind it.
         """
         cdef Py_buffer view
         cdef const uint8_t* base
@@ -346,10 +346,10 @@ cdef class Decoder:
                 raise ValueError(f"start {start} and stop {stop} must lie within {view.len} bytes")
             base = <const uint8_t*> view.buf
             self.position = start
-            if type(out) is Appender:
-                return self._append(base, stop, <Appender> out)
+            if isinstance(out, Sink):
+                return self._give(base, stop, <Sink> out)
             if type(out) is not list:
-                raise TypeError(f"out must be a list or an Appender, not {type(out).__name__}")
+                raise TypeError(f"out must be a list or a Sink, not {type(out).__name__}")
             while status < 0:
                 taken = 0
                 with nogil:
@@ -365,8 +365,8 @@ cdef class Decoder:
         finally:
             PyBuffer_Release(&view)
 
-    cdef int _append(self, const uint8_t* base, Py_ssize_t stop, Appender out) except -1:
-        """`decode` to an Appender."""
+    cdef int _give(self, const uint8_t* base, Py_ssize_t stop, Sink out) except -1:
+        """`decode` to a Sink."""
         cdef Mint mint
         cdef int status
         cdef int problem = 0

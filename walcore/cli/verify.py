@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -39,13 +37,12 @@ def command(wal: Path, as_json: bool) -> int:
     from walcore.segments import list_segments
 
     segments = list_segments(wal)
-    kinds: Counter[str] = Counter()
+    kinds = dict.fromkeys(KIND_NAMES, 0)
     reader = read(wal, mode=ReadMode.SALVAGE)
     start = time.perf_counter()
     with progress() as bar:
         task = bar.add_task("reading segments", total=len(segments))
-        for batch in reader.batches():
-            kinds.update(map(attrgetter("kind"), batch))
+        for kinds in reader.counts():  # noqa: B007 - the last is that of all
             bar.update(task, completed=reader.report.segments - 1)
     seconds = time.perf_counter() - start
     facts = {
@@ -76,7 +73,7 @@ def _write(facts: dict[str, Any], report: Report) -> None:
         write_json(fault_row(fault))
 
 
-def _show(facts: dict[str, Any], kinds: Counter[str], report: Report) -> None:
+def _show(facts: dict[str, Any], kinds: dict[str, int], report: Report) -> None:
     from rich.markup import escape
 
     from walcore.cli import indexes, quarantine

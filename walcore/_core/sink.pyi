@@ -1,0 +1,23 @@
+"""What Python sees of what takes records; the docstrings are in `sink.pyx`."""
+
+from typing import Self, final
+
+from typing_extensions import disjoint_base
+
+from walcore._core.decode import Record
+
+@disjoint_base
+class Sink:
+    @property
+    def first_lsn(self) -> int: ...
+    @property
+    def last_lsn(self) -> int: ...
+    def __len__(self) -> int: ...
+    def begin(self) -> Self: ...
+    def lsns(self) -> list[int]: ...
+    def append(self, record: Record) -> None: ...
+
+@final
+class Tally(Sink):
+    @property
+    def counts(self) -> tuple[int, int, int, int]: ...
