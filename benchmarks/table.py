@@ -10,20 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 import probes
 import workloads
-from measure import HERE, Pairs, Workplace, in_turns
+from measure import HERE, Workplace, in_turns
 from parameters import MIB
 from records import columns
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from rivals import original, raw
+from rows import Row, duration, rate, row, show
 
 import walcore
 from walcore._core.encode import crc32c_backend
@@ -33,45 +31,6 @@ HELP_MS = 150
 FLAT_MIB = 1
 # What the pairs don't measure already.
 WITHOUT_RIVAL = "encode or 256 or records or sealed or arrow or arrays or recover or find or open"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of the table, and the numbers behind it."""
-
-    question: str
-    walcore: str
-    rival: str = ""
-    ratio: str = ""
-    goal: str = ""
-    reached: bool | None = None
-    samples: dict[str, list[float]] | None = None
-
-
-def rate(a_second: float) -> str:
-    """A rate with a unit that suits it."""
-    if a_second >= 10_000:
-        return f"{a_second / 1000:,.0f} k/s"
-    return f"{a_second:,.0f} /s" if a_second >= 50 else f"{a_second:.1f} /s"
-
-
-def duration(seconds: float) -> str:
-    """A time with a unit that suits it."""
-    return f"{seconds * 1e3:,.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:,.0f} us"
-
-
-def row(question: str, rival: str, pairs: Pairs, goal: float | None = None) -> Row:
-    """The line of a ratio."""
-    low, high = min(pairs.ratios), max(pairs.ratios)
-    return Row(
-        question=question,
-        walcore=rate(median(pairs.ours)),
-        rival=f"{rival}: {rate(median(pairs.theirs))}",
-        ratio=f"{pairs.ratio:.2f} ({low:.2f} - {high:.2f})" if len(pairs.ratios) > 1 else f"{pairs.ratio:.2f}",
-        goal=f">= {goal:g}" if goal else "",
-        reached=pairs.ratio >= goal if goal else None,
-        samples={"walcore": pairs.ours, "rival": pairs.theirs},
-    )
 
 
 def against_raw(work: Workplace) -> Iterator[Row]:
@@ -168,20 +127,6 @@ def without_rival(work: Workplace) -> Iterator[Row]:
         seconds, unit = found["stats"]["median"], found["extra_info"].get("unit")
         name = found["name"].removeprefix("bench_").replace("_", " ")
         yield Row(question=name, walcore=rate(unit / seconds) if unit else duration(seconds))
-
-
-def show(parts: list[list[Row]], console: Console, title: str) -> None:
-    """Print the table, a section a part."""
-    table = Table(title=title, title_justify="left")
-    for name in ("question", "walcore", "rival", "ratio (lowest - highest)", "goal", ""):
-        table.add_column(name, justify="right" if name == "walcore" else "left", no_wrap=name != "rival")
-    marks = {None: "", True: "[green]reached[/]", False: "[red]not reached[/]"}
-    for rows in parts:
-        for line in rows:
-            cells = map(escape, (line.question, line.walcore, line.rival, line.ratio, line.goal))
-            table.add_row(*cells, marks[line.reached])
-        table.add_section()
-    console.print(table)
 
 
 def heading(work: Workplace, seconds: float) -> str:

@@ -1,0 +1,137 @@
+"""Where walcore stands among its peers: from the samples of both harnesses to the rows of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+from measure import Pairs
+from rows import Row, row
+
+# side -> what was measured -> one sample a round: {"round": 0, "per_s": 5000.0, ...}
+Samples = dict[str, dict[str, list[dict[str, float]]]]
+
+OURS: Final = "walcore"
+TASKS: Final = "walcore, asyncio tasks"
+AHEAD: Final = "walcore, 1 MiB allocated ahead"
+RAW: Final = "raw append loop"
+# What no promise can be compared with: ourselves, the machine's own limits, and a store that doesn't sync.
+NO_PEERS: Final = frozenset({OURS, TASKS, AHEAD, RAW, "floor", "sqlite-normal"})
+ADDED_MB: Final = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One row: whom to compare with in which of the measurements, and what ratio is the goal."""
+
+    text: str
+    work: str
+    """The harness's name of the measurement: `w1-32`."""
+    goal: float | None = None
+    rival: str | None = None
+    """None: the best peer, whoever that is."""
+    ours: str = OURS
+
+
+# A part of the table each.
+APPEND: Final = (
+    Question(text="append, 32 B", work="w1-32", goal=1.5),
+    Question(text="append, 256 B", work="w1-256", goal=1.5),
+)
+COMMIT: Final = (
+    Question(text="commit each record, 1 client, 32 B", work="w2-32", rival=RAW, goal=0.98),
+    Question(text="commit each record, 1 client, 256 B", work="w2-256", rival=RAW, goal=0.98),
+    Question(text="... the best peer", work="w2-256"),
+    Question(text="... 1 MiB allocated ahead", work="clients-1", rival=RAW, goal=1.2, ours=AHEAD),
+    Question(text="commit each record, 8 threads", work="w3x8", rival="plyvel", goal=1.4),
+    Question(text="... the best peer", work="w3x8"),
+    Question(text="commit each record, 64 threads", work="w3x64", rival="plyvel", goal=1.8),
+    Question(text="... ahead of okaywal", work="w3x64", rival="okaywal", goal=1),
+    Question(text="... the best peer", work="w3x64"),
+    Question(text="commit each record, 64 asyncio tasks", work="clients-64", rival="etcd", ours=TASKS),
+)
+SCAN: Final = (
+    Question(text="scan to Record objects, 32 B", work="w4-32", rival="raft-engine", goal=1.5),
+    Question(text="scan to Record objects, 256 B", work="w4-256", rival="raft-engine", goal=1.5),
+    Question(text="... the best peer", work="w4-256"),
+)
+
+
+def with_raw_loop(samples: Samples) -> Samples:
+    """The same with the raw loop as a side of its own: the harness tells what multiple of it walcore's rate was."""
+    raw = {
+        work: [{"round": one["round"], "per_s": one["per_s"] / one["vs_append"]} for one in rounds]
+        for work, rounds in samples.get(OURS, {}).items()
+        if all("vs_append" in one for one in rounds)
+    }
+    return samples | ({RAW: raw} if raw else {})
+
+
+def pairs(samples: Samples, work: str, ours: str, theirs: str) -> Pairs:
+    """The rates of the rounds in which both sides ran; empty where there are none."""
+    left, right = (
+        {one["round"]: one["per_s"] for one in samples.get(side, {}).get(work, []) if "per_s" in one}
+        for side in (ours, theirs)
+    )
+    both = sorted(left.keys() & right.keys())
+    return Pairs([left[number] for number in both], [right[number] for number in both])
+
+
+def best_peer(samples: Samples, work: str, ours: str = OURS) -> str | None:
+    """The peer with the highest median rate of those that ran beside us, None if nobody did."""
+    rates = {
+        peer: median(both.theirs)
+        for peer in samples.keys() - NO_PEERS
+        if (both := pairs(samples, work, ours, peer)).theirs
+    }
+    return max(sorted(rates), key=rates.__getitem__, default=None)
+
+
+def answer(samples: Samples, question: Question) -> Row:
+    """The row of a question, which says so where it could not be measured."""
+    rival = question.rival or best_peer(samples, question.work, question.ours)
+    both = pairs(samples, question.work, question.ours, rival) if rival else Pairs([], [])
+    if not both.ours:
+        return Row(
+            question=question.text, walcore="", rival=f"not measured: {rival or 'no peer'} did not run beside it"
+        )
+    assert rival
+    return row(question.text, rival, both, question.goal)
+
+
+def memory(samples: Samples) -> Row:
+    """What a bulk load adds to the process, and who adds least of the peers."""
+    added = {
+        side: median(one["rss_added_mb"] for one in works["w1-256"])
+        for side, works in samples.items()
+        if works.get("w1-256") and (side == OURS or side not in NO_PEERS)
+    }
+    question = "memory that the load of 256 B adds"
+    if OURS not in added:
+        return Row(question=question, walcore="", rival="not measured")
+    ours = added.pop(OURS)
+    least = min(sorted(added), key=added.__getitem__, default=None)
+    return Row(
+        question=question,
+        walcore=f"{ours:.1f} MB",
+        rival=f"{least}: {added[least]:.1f} MB" if least else "",
+        goal=f"< {ADDED_MB} MB",
+        reached=ours < ADDED_MB,
+    )
+
+
+def rows(harness: Samples, clients: Samples) -> Iterator[list[Row]]:
+    """The table, a part a kind of question: the peers' harness first, then our runs with more and other clients."""
+    both = with_raw_loop(harness)
+    for side, works in clients.items():
+        both[side] = both.get(side, {}) | works
+    for part in (APPEND, COMMIT, SCAN):
+        yield [answer(both, question) for question in part]
+    yield [memory(harness)]
+
+
+def left_out(harness: Samples, groups: dict[str, Collection[str]]) -> list[str]:
+    """The kinds of peers of which not one ran."""
+    return [name for name, peers in groups.items() if not any(harness.get(peer) for peer in peers)]
