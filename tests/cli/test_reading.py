@@ -35,6 +35,18 @@ def test_cat_prints_one_line_a_record_whatever_is_in_it(run, log):
     ]
 
 
+def test_no_control_character_of_a_value_reaches_a_terminal(run, tmp_path):
+    with walcore.open(tmp_path / "wal") as wal:
+        wal.log_mint(1, "I", "http://e/\x1b[2J")
+        wal.log_mint(2, "L", "a\tb\x9b", language="de\x07")
+        wal.log_mint(3, "L", "c", datatype="e:\r\u202e")
+    assert [line.split(None, 3)[3] for line in run("cat", tmp_path / "wal").lines] == [
+        r"<http://e/\u001B[2J>",
+        r'"a\tb\u009B"@de\u0007',
+        r'"c"^^<e:\r\u202E>',
+    ]
+
+
 def test_cat_json_has_every_field_even_a_lone_surrogate(run, log):
     assert rows(run("cat", log, "--json")) == ROWS
 
@@ -125,6 +137,13 @@ def test_verify_counts_and_names_each_fault_with_its_lsns(run, damaged):
     assert "DAMAGED" in done.out
     assert "corrupt_frame" in done.out
     assert f"walcore repair {damaged}" in done.err
+
+
+def test_verify_counts_a_kind_of_which_there_is_no_record_as_none(run, tmp_path):
+    with walcore.open(tmp_path / "wal") as wal:
+        wal.log_mint_many([1, 2], "I", ["http://e/a", "http://e/b"])
+    (summary,) = rows(run("verify", tmp_path / "wal", "--json"))
+    assert [summary[kind] for kind in ("iris", "blank_nodes", "literals", "namespaces")] == [2, 0, 0, 0]
 
 
 def test_verify_calls_a_torn_tail_no_damage(run, log):

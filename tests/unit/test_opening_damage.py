@@ -121,6 +121,13 @@ def test_empty_files_and_torn_headers_go_to_quarantine(tmp_path: Path) -> None:
     files = tree(tmp_path)
     assert [name for name in files if name.startswith("wal-")] == ["wal-1.v1"]
     assert files[moved["wal-4.v1"].copy or ""] == odd["wal_4"]
+    for name, removed in moved.items():
+        assert (removed.offset, removed.size) == (
+            0,
+            len(odd[name.replace("-", "_").replace(".v1", "").replace(".", "_")]),
+        )
+        # Nothing of a whole file stays, and its highest LSN isn't given out again.
+        assert (removed.lsn_before, removed.lsn_highest) == (0, 7 if name == "wal-4.v1" else 0)
     assert (opening.next_lsn, opening.next_number) == (8, 2)
 
 

@@ -57,6 +57,17 @@ def test_a_loss_stays_known_until_a_purge(tmp_path: Path, how: str, alone: bool)
         assert wal.opening.faults == ()
 
 
+@pytest.mark.parametrize("missing", [False, True])
+def test_an_empty_file_is_perhaps_a_lost_segment_only_where_one_is_missing(tmp_path: Path, missing: bool) -> None:
+    put(tmp_path, wal_1=plain(1, [1]), wal_2=plain(2, [2]), wal_3=plain(3, [3]))
+    close_cleanly(tmp_path, 3)
+    if missing:
+        (tmp_path / "wal-2.v1").unlink()
+    put(tmp_path, wal_9=b"")
+    (moved,) = reopen(tmp_path).quarantined
+    assert moved.reason == ("empty; perhaps a segment that was on disk and is missing" if missing else "empty")
+
+
 def test_a_segment_that_is_back_is_lost_no_longer(tmp_path: Path) -> None:
     put(tmp_path, wal_1=plain(1, [1]), wal_2=plain(2, [2, 3]))
     close_cleanly(tmp_path, 3)

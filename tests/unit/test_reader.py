@@ -350,6 +350,19 @@ def test_a_quiet_folder_is_not_listed_again_and_again(tmp_path: Path, monkeypatc
     assert len(looked) <= 4
 
 
+def test_the_warning_counts_the_faults_that_are_left_out_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("walcore.reader.MAX_FAULTS", 1)
+    logs.log(tmp_path, *[[logs.record(lsn)] for lsn in range(1, 11)])
+    for lsn in (2, 4, 6, 8):
+        next(tmp_path.glob(f"wal-{lsn}.v1*")).unlink()
+    reader = Reader(tmp_path, mode=ReadMode.SEGMENT)
+    with pytest.warns(WalDamageWarning, match="not complete: 4 faults by which"):
+        list(reader)
+    assert (len(reader.report.faults), reader.report.faults_left_out) == (1, 3)
+
+
 def test_a_fault_of_a_file_without_a_header_is_at_its_beginning(tmp_path: Path) -> None:
     logs.log(tmp_path, [logs.record(1)])
     (tmp_path / "wal-8.v1").write_bytes(b"")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from pathlib import Path
 
 import folders
+import openings
 import oracle
 import pytest
 
 import walcore
+from walcore.segments import list_segments
 
 FIRST = folders.plain(1, range(1, 6))
 
@@ -73,3 +76,47 @@ def test_a_log_of_which_only_a_damaged_purge_marker_is_left_may_become_any_store
     with walcore.open(tmp_path, store_uuid=folders.STORE) as log:
         assert log.log_mint(1, "I", "urn:1") == 1
     assert walcore.repair(tmp_path).steps == ()
+
+
+def test_a_new_header_has_the_first_id_that_the_name_tells(tmp_path: Path) -> None:
+    """Not that of the first record that can be read: RDF4J looks for ids by it."""
+    content = bytearray(FIRST)
+    content[12] ^= 1
+    content[content.index(b"urn:1") + 4] ^= 1
+    wal = folders.put(tmp_path / "wal", wal_1=bytes(content), wal_6=folders.plain(2, [6]))
+    walcore.repair(wal).apply()
+    (header,) = [segment.header for segment in list_segments(wal) if segment.number == 1]
+    assert header is not None
+    assert header.first_id == 1
+    assert [record.lsn for record in walcore.read(wal, mode="STRICT")] == [2, 3, 4, 5, 6]
+
+
+def test_of_two_damaged_files_of_a_number_the_plan_names_each_fault_of_the_one_that_counts(tmp_path: Path) -> None:
+    counts, other = bytearray(FIRST), bytearray(folders.plain(1, range(1, 5)))
+    for content, values in ((counts, (b"urn:2", b"urn:4")), (other, (b"urn:1", b"urn:3"))):
+        for value in values:
+            content[content.index(value) + 4] ^= 1
+    wal = folders.put(tmp_path / "wal", wal_1=bytes(counts), wal_01=bytes(other))
+    faults = Counter((fault.segment, str(fault.kind)) for fault in walcore.repair(wal).faults)
+    names = {name for name, _ in faults}
+    assert names == {"wal-1.v1", "wal-01.v1"}
+    aside = next(name for name, kind in faults if kind == "duplicate_segment")
+    (kept,) = names - {aside}
+    assert faults[kept, "corrupt_frame"] == 2
+    assert faults[aside, "corrupt_frame"] == 1
+
+
+@pytest.mark.parametrize("vouched", [False, True])
+def test_how_much_is_lost_at_the_end_is_known_only_where_the_state_vouches_for_it(
+    tmp_path: Path, vouched: bool
+) -> None:
+    whole = folders.sealed(folders.plain(2, range(6, 400)), 399)
+    wal = folders.put(tmp_path / "wal", wal_1=FIRST)
+    openings.close_cleanly(wal, 5, clean=False)
+    folders.put(wal, wal_6_gz=whole)
+    if vouched:
+        openings.close_cleanly(wal, 399)
+    folders.put(wal, wal_6_gz=whole[:-100])
+    ((first, last),) = walcore.repair(wal).lost
+    assert 300 < first < 399
+    assert last == (399 if vouched else None)
