@@ -5,7 +5,7 @@
 A seeded sample of the mutants of all modules is tried in a copy of the checkout, each with the tests that run the
 changed line, the most specific first, up to the first red.  FOLDER keeps the results: the same call goes on where it
 stopped, and a larger N adds to the sample.  Not counted are changes of annotations alone, which do nothing, and those
-listed in equivalent.toml with the reason why nobody could tell; calls of `kill` are never changed.
+that equivalent.toml lists, alone or by kind, with the reason why nobody could tell; calls of `kill` are never changed.
 """
 
 from __future__ import annotations
@@ -174,7 +174,8 @@ class Coverage:
         own = f"/test_{module.replace('/', '_')}.py"
         # What runs while pytest imports, or in a process that a test starts, isn't met: then it is the module's tests.
         tests = lines.get(line) or sorted({test for some in lines.values() for test in some})
-        tests = tests or [test for test in self.seconds if own in test]
+        package = module.partition("/")[0]
+        tests = tests or [test for test in self.seconds if f"/test_{package}" in test or f"/{package}/" in test]
         chosen, spent = [], 0.0
         for test in sorted(tests, key=lambda test: (own not in test, self.weight[test])):
             cost = self.seconds.get(test, 0.1)
@@ -235,7 +236,8 @@ class Session:
         text = self.file.read_text() if self.file.exists() else ""
         self.known: dict[str, dict[str, Any]] = {row["key"]: row for row in map(json.loads, text.splitlines())}
         table = tomllib.loads((HERE / "equivalent.toml").read_text())
-        self.equivalent = {(one["module"], one["before"], one["after"]) for one in table.get("equivalent", ())}
+        self.equivalent = {(one["module"], one["before"], one["after"]) for one in table["equivalent"]}
+        self.alike = [(re.compile(f"core/({one['operator']})"), re.compile(one["before"])) for one in table["alike"]]
 
     def path(self, module: str) -> Path:
         return self.tree / "walcore" / f"{module}.py"
@@ -256,9 +258,15 @@ class Session:
             mutated = mutate_code(source, get_operator(mutant.operator)(), mutant.occurrence)
             if mutated is None or meaning(mutated) in {None, originals[module]}:
                 continue
-            if (module, *changed_lines(source, mutated)) in self.equivalent:
+            if self.nobody_could_tell(mutant, *changed_lines(source, mutated)):
                 continue
             yield mutant, hashlib.sha256(f"{module}\n{mutated}".encode()).hexdigest()[:16], source, mutated
+
+    def nobody_could_tell(self, mutant: Mutant, before: str, after: str) -> bool:
+        """Whether equivalent.toml has it, and why."""
+        return (mutant.module, before, after) in self.equivalent or any(
+            operator.fullmatch(mutant.operator) and line.fullmatch(before) for operator, line in self.alike
+        )
 
     def try_one(self, coverage: Coverage, mutant: Mutant, key: str, source: str, mutated: str) -> None:
         tests = coverage.of(mutant.module, mutant.line)

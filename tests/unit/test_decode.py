@@ -10,10 +10,12 @@ import struct
 
 import logs
 import oracle
+import original
 import pytest
 
 from walcore._core.decode import BAD_CRC, BAD_LENGTH, MORE, OTHER, Decoder, Record, find_frame, index, same_value
 from walcore.errors import InvalidRecordError
+from walcore.format import MAX_JSON_BYTES
 from walcore.record import ValueKind
 
 KINDS = tuple(ValueKind)
@@ -27,6 +29,12 @@ def decode(data: bytes, wanted: int | None = None) -> tuple[int, list[Record], D
 
 def line(lexical: bytes) -> bytes:
     return b'{"t":"M","lsn":1,"id":2,"vk":"L","lex":"' + lexical + b'","dt":"","lang":"","hash":0}\n'
+
+
+def test_no_frame_is_longer_than_rdf4j_takes() -> None:
+    assert MAX_JSON_BYTES == original.MAX_FRAME
+    assert decode(struct.pack("<I", original.MAX_FRAME) + b'{"t":"M"')[0] == MORE
+    assert decode(struct.pack("<I", original.MAX_FRAME + 1) + b'{"t":"M"')[0] == BAD_LENGTH
 
 
 def test_a_record_shows_what_it_is_made_of() -> None:

@@ -120,3 +120,44 @@ def test_how_much_is_lost_at_the_end_is_known_only_where_the_state_vouches_for_i
     ((first, last),) = walcore.repair(wal).lost
     assert 300 < first < 399
     assert last == (399 if vouched else None)
+
+
+def headless(number: int, lsns: range) -> bytes:
+    """A segment whose header is damaged, under a name that tells nothing of its number."""
+    content = bytearray(folders.plain(number, lsns))
+    content[12] ^= 1
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "lsns", "number"),
+    [
+        ((1, 3), range(2004, 2007), 2),
+        ((1, 5), range(2004, 2007), 2),
+        ((1, 2), range(2020, 2023), 3),
+        ((2, 3), range(2001, 2002), 1),
+        ((1, 2), range(2004, 2007), None),
+    ],
+    ids=["between", "after the one before", "behind all", "before all", "nowhere"],
+)
+def test_a_segment_without_its_header_gets_a_number_where_its_records_belong(
+    tmp_path: Path, numbers: tuple[int, int], lsns: range, number: int | None
+) -> None:
+    first, second = numbers
+    wal = folders.put(
+        tmp_path / "wal",
+        wal_2002=folders.plain(first, [2002, 2003]),
+        wal_2007=folders.plain(second, [2007, 2008]),
+        **{f"wal_{lsns.start}": headless(9, lsns)},
+    )
+    plan = walcore.repair(wal)
+    plan.apply()
+    segments = {s.name.removesuffix(".gz"): s.number for s in list_segments(wal)}
+    kept = [record.lsn for record in walcore.read(wal, mode="SEGMENT")]
+    if number is None:
+        assert sorted(segments.values()) == [1, 2]
+        assert "no number is free" in str(plan)
+        assert kept == [2002, 2003, 2007, 2008]
+    else:
+        assert segments[f"wal-{lsns.start}.v1"] == number
+        assert kept == sorted([2002, 2003, 2007, 2008, *lsns])

@@ -1,0 +1,45 @@
+"""Numbers for a person."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("rich")
+
+from walcore.cli import output
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (12_345, "12.3 kB"),
+        (999_000, "999.0 kB"),
+        (1_000_000, "1.0 MB"),
+        (12_100_000_000, "12.1 GB"),
+        (5 * 10**12, "5.0 TB"),
+        (7 * 10**15, "7000.0 TB"),
+    ],
+)
+def test_sizes_are_told_in_powers_of_ten(number, text):
+    assert output.size(number) == text
+
+
+def test_rates_have_three_digits():
+    assert output.rate(349_640, 1) == "350,000/s"
+    assert output.rate(3, 2) == "2/s"
+    assert output.rate(1234, 0.5) == "2,470/s"
+    assert output.rate(0, 0) == "0/s"
+
+
+def test_one_thing_is_no_plural():
+    assert [output.count(n, "record") for n in (0, 1, 2, 1200)] == [
+        "0 records",
+        "1 record",
+        "2 records",
+        "1,200 records",
+    ]
+    assert output.count(2, "entry", "entries") == "2 entries"
+    assert output.count(1_200_000) == "1,200,000"
