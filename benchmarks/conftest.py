@@ -39,6 +39,14 @@ def log(parameters: Parameters, rows: Columns, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture
+def sealed_log(tmp_path: Path, rows: Columns) -> Path:
+    """The same records in segments of a few MiB, all but the last of them sealed."""
+    directory = workloads.build(tmp_path / "wal", rows, segment_bytes=sum(map(len, rows[1])))
+    assert list(directory.glob("*.gz"))
+    return directory
+
+
+@pytest.fixture
 def on_new_logs(benchmark: BenchmarkFixture, parameters: Parameters, tmp_path: Path) -> Callable[..., None]:
     """Times `write(wal, *arguments)` once on each of several logs; opening and closing them is left out."""
     numbers = count()
