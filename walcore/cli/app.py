@@ -19,9 +19,9 @@ from walcore.errors import CorruptionError, IncompleteError, WalDamageWarning, W
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS: Final = ("demo", "load", "info", "cat", "find", "verify", "repair", "recover", "purge")
+COMMANDS: Final = ("demo", "load", "info", "cat", "find", "verify", "repair", "recover", "export", "purge")
 # Which extra brings a module that may be missing.
-EXTRAS: Final = {"rich": "cli", "pyoxigraph": "rdf", "brickschema": "demo"}
+EXTRAS: Final = {"rich": "cli", "pyarrow": "arrow", "pyoxigraph": "rdf", "brickschema": "demo"}
 
 
 class Commands(click.Group):

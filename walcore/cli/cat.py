@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from walcore.cli.options import KINDS, as_json, kinds, log_directory
+from walcore.cli.options import KINDS, as_json, kinds, log_directory, mode
 from walcore.cli.output import write_lines
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from walcore.record import Record
 
-MODES = ("strict", "stop", "segment", "salvage")
-
 
 @click.command(short_help="Print the records, oldest first.")
 @log_directory
@@ -24,8 +22,7 @@ MODES = ("strict", "stop", "segment", "salvage")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Stop after N records.")
 @click.option("--from-lsn", type=click.IntRange(min=1), metavar="LSN", help="Only records from this LSN on.")
 @click.option("--to-lsn", type=click.IntRange(min=1), metavar="LSN", help="Only records up to this LSN.")
-@click.option("--mode", type=click.Choice(MODES, case_sensitive=False), default="segment", show_default=True,
-              help="At damage: fail, stop, go on with the next segment, or behind the damage.")  # fmt: skip
+@mode
 @as_json
 def command(
     wal: Path,

@@ -19,6 +19,9 @@ as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object 
 kinds = click.option("--kind", "kinds", multiple=True, metavar="KIND",
                      type=click.Choice(tuple(KINDS), case_sensitive=False),
                      help="Only these: I, B, L, N or iri, bnode, literal, namespace; repeatable.")  # fmt: skip
+mode = click.option("--mode", type=click.Choice(("strict", "stop", "segment", "salvage"), case_sensitive=False),
+                    default="segment", show_default=True,
+                    help="At damage: fail, stop, go on with the next segment, or behind the damage.")  # fmt: skip
 
 
 def by_kind(counted: Mapping[str, int]) -> dict[str, int]:

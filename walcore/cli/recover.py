@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from walcore.cli import DAMAGE, OK
+from walcore.cli.files import write_file
 from walcore.cli.options import as_json, log_directory
 from walcore.cli.output import count, talk, write_json, write_lines
-from walcore.config import DEFAULT_FILE_MODE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from walcore.recovery import Recovered
-
-NAME_CHARS: Final = 100
 
 
 @click.command(short_help="Write the whole dictionary, id by id, to a file.")
@@ -64,7 +57,7 @@ def command(
         if output == "-":
             write_lines(lines)
         else:
-            _write(Path(output), lines)
+            write_file(Path(output), lambda file: file.writelines(map(_line, lines)))
     if as_json:
         return _write_rows(found, wal, output if written else None)
     return _show(found, output if written else None)
@@ -112,40 +105,5 @@ def _show(found: Recovered, output: str | None) -> int:
     return show_damage(found.report)
 
 
-def _write(path: Path, lines: Iterator[str]) -> None:
-    """Errors name the file that the user named, wherever the bytes went first."""
-    special = path.exists() and not path.is_file()  # a pipe or a device, which a file in its place would not be
-    try:
-        if special:
-            _fill(path, lines)
-        else:
-            _put_in_place(path, lines)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-def _put_in_place(path: Path, lines: Iterator[str]) -> None:
-    """Written aside and put in place when it is whole; what was there before stays until then.
-
-    Under a name that nobody else knows or has made: in a folder like /tmp a link could lie there.
-    """
-    aside = path.with_name(f".{path.name[:NAME_CHARS]}.{secrets.token_hex(8)}.tmp")
-    try:
-        _fill(aside, lines, "xb")
-        aside.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        raise
-
-
-def _fill(path: Path, lines: Iterator[str], mode: str = "wb") -> None:
-    with open(path, mode, opener=_private) as file:
-        file.writelines(line.encode("utf-8", "backslashreplace") + b"\n" for line in lines)
-        file.flush()
-        if path.is_file():
-            os.fsync(file.fileno())
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, DEFAULT_FILE_MODE)
+def _line(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace") + b"\n"
