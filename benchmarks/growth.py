@@ -1,7 +1,7 @@
 """growth.py: does the cost of a record grow with the log, with the clients, with the value?
 
-One log is filled from a megabyte on, and at each size it is closed, opened, searched, appended to and committed to:
-what works on the end of a log, or by an index, should cost the same whatever lies before.
+Logs from a megabyte on are filled, closed, opened, searched, appended to and committed to: what works on the end of a
+log, or by an index, should cost the same whatever lies before.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -35,8 +36,11 @@ FULL_MB: Final = 10_000
 CLIENTS: Final = (1, 4, 16, 64, 256)
 VALUES: Final = (16, 256, 4096, 65_536, 1 << 20, 16 << 20)
 APPENDED: Final = 20_000
+# To a log whose size is to stay what it is.
+APPENDED_TO: Final = 1000
 COMMITTED: Final = 200
 ROUNDS: Final = 5
+QUICK_ROUNDS: Final = 15
 Numbers = dict[str, float]
 
 
@@ -47,32 +51,39 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def often(work: Callable[[], object]) -> float:
+def often(work: Callable[[], object], rounds: int = ROUNDS) -> float:
     """The median of some rounds."""
-    return median(seconds(work) for _ in range(ROUNDS))
+    return median(seconds(work) for _ in range(rounds))
+
+
+def fill(wal: walcore.Wal, size: int) -> int:
+    """A log of so many MB, all of it in sealed segments once it is closed; returns the last id."""
+    last, (_, lexicals, hashes) = 0, columns(APPENDED, CHARS)
+    while last * FRAME_BYTES < size * MB:
+        count = min(APPENDED, size * MB // FRAME_BYTES + 1 - last)
+        ids = range(last + 1, last + count + 1)
+        wal.log_mint_many(ids, "L", lexicals[:count], XSD_STRING, "", hashes[:count])
+        last += count
+    wal.rotate()
+    return last
 
 
 def by_size(folder: Path, sizes: tuple[int, ...]) -> Iterator[Numbers]:
-    """The log at each of these sizes, in MB; everything but the last records is in sealed segments."""
-    last, lexical, rows = 0, value(7, CHARS), columns(APPENDED, CHARS)
-    with walcore.open(folder):
-        pass
+    """Logs of these sizes in MB; what is measured adds less than 3 MB."""
+    lexical, rows = value(7, CHARS), columns(APPENDED_TO, CHARS)
     for size in sizes:
         with walcore.open(folder) as wal:
-            while last * FRAME_BYTES < size * MB:
-                _, lexicals, hashes = rows
-                wal.log_mint_many(range(last + 1, last + APPENDED + 1), "L", lexicals, XSD_STRING, "", hashes)
-                last += APPENDED
-            wal.rotate()
-        opening = often(lambda: workloads.reopen(folder))
-        searching = often(lambda middle=last // 2: walcore.find(folder, middle))
+            last = fill(wal, size)
+        opening = often(lambda: workloads.reopen(folder), QUICK_ROUNDS)
+        searching = often(lambda middle=last // 2: walcore.find(folder, middle), QUICK_ROUNDS)
         with walcore.open(folder) as wal:
             workloads.commit_each(wal, [0], "makes the segment")
-            appending = often(lambda log=wal: workloads.append(log, rows))
+            appending = often(lambda log=wal: workloads.log_each(log, rows))
             committing = often(lambda log=wal: workloads.commit_each(log, range(COMMITTED), lexical))
+        shutil.rmtree(folder)
         yield {
             "log_mb": size,
-            "append_ns": appending / APPENDED * 1e9,
+            "append_ns": appending / APPENDED_TO * 1e9,
             "commit_us": committing / COMMITTED * 1e6,
             "open_ms": opening * 1e3,
             "find_ms": searching * 1e3,
@@ -105,7 +116,8 @@ def by_value(folder: Path) -> Iterator[Numbers]:
 
 
 def show(console: Console, title: str, rows: list[Numbers]) -> None:
-    table = Table(title=title, title_justify="left")
+    console.print(title)
+    table = Table()
     for name in rows[0]:
         table.add_column(name.replace("_", " "), justify="right")
     for row in rows:
@@ -121,7 +133,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the numbers here as JSON, which plots.py reads")
     arguments = parser.parse_args()
     sizes = SIZES_MB[:3] if arguments.quick else (*SIZES_MB, FULL_MB) if arguments.full else SIZES_MB
-    console = Console(width=120)
+    console = Console(width=150)
     with Workplace(arguments.work, "quick") as work:
         found = {
             "log": list(by_size(work.folder / "log", sizes)),
@@ -136,7 +148,8 @@ def main() -> None:
         "python": platform.python_version(),
         "load": os.getloadavg()[1],
     }
-    where = f"{meta['date'][:10]}, {meta['cores']} cores, {disk}, load {meta['load']:.1f}; medians of {ROUNDS}"
+    rounds = f"medians of {ROUNDS} to {QUICK_ROUNDS}"
+    where = f"{meta['date'][:10]}, {meta['cores']} cores, {disk}, load {meta['load']:.1f}; {rounds}"
     show(console, f"By size of the log ({where})", found["log"])
     show(console, "By number of threads that commit", found["clients"])
     show(console, "By size of the value", found["values"])

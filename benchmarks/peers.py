@@ -7,6 +7,7 @@ a wheel of this checkout.  What that harness doesn't ask of walcore, clients.py 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
@@ -107,6 +108,12 @@ def main() -> None:
     console, talk = Console(width=150), Console(stderr=True)
     work: Path = arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
+    lock = (work / "peers.lock").open("w")
+    try:
+        # The harness would have its data taken away by the other's.
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        parser.error(f"{work}: another run is measuring there")
     with tempfile.TemporaryDirectory(prefix="walcore-wheel-") as folder:
         wheel = arguments.wheel or build_wheel(Path(folder))
         harness = run_harness(sources, work, wheel, times.harness_seconds, quick=quick)

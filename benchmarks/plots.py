@@ -17,10 +17,10 @@ from standing import OURS, TASKS
 SIDES: Final = {OURS: "walcore, threads", TASKS: TASKS, "plyvel": "plyvel (LevelDB), threads"}
 SIDES |= {"etcd": "etcd wal (Go), goroutines", "okaywal": "okaywal (Rust), threads"}
 COSTS: Final = {
-    "append_ns": ("append a record of 256 B (us)", 1e-3),
-    "commit_us": ("commit of one client (us)", 1),
-    "open_ms": ("open and close (us)", 1e3),
-    "find_ms": ("find an id (us)", 1e3),
+    "append_ns": ("append a record of 256 B", 1e-3),
+    "commit_us": ("commit of one client", 1),
+    "open_ms": ("open and close it", 1e3),
+    "find_ms": ("find an id in a sealed segment", 1e3),
 }
 
 
@@ -69,8 +69,8 @@ def cost_by_size(found: dict[str, Any], stem: Path) -> None:
         axes.plot(sizes, [row[name] * factor for row in found["log"]], marker="o", markersize=4, label=label)
     axes.set(xscale="log", yscale="log", xlabel="size of the log (MB of frames)", ylabel="time (us)")
     axes.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,.0f}"))
-    axes.yaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,.1f}"))
-    axes.set_title("What an operation costs, by the size of the log before it (medians of 5)", fontsize=10)
+    axes.yaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,g}"))
+    axes.set_title("What an operation costs, by the size of the log: medians", fontsize=10)
     axes.grid(visible=True, which="both", alpha=0.25)
     axes.legend(frameon=False, fontsize=9)
     save(axes, found["meta"], stem)

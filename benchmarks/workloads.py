@@ -29,10 +29,15 @@ STORE: Final = "11111111-2222-3333-4444-555555555555"
 
 def append(wal: walcore.Wal, rows: Columns) -> None:
     """A plain loop of `log_mint`, durable at the end."""
+    log_each(wal, rows)
+    wal.commit()
+
+
+def log_each(wal: walcore.Wal, rows: Columns) -> None:
+    """The loop alone."""
     log_mint = wal.log_mint
     for id, lexical, hash in zip(*rows, strict=True):
         log_mint(id, LITERAL, lexical, XSD_STRING, "", hash)
-    wal.commit()
 
 
 def append_many(wal: walcore.Wal, rows: Columns) -> None:
