@@ -43,7 +43,8 @@ def commits_by_clients(found: dict[str, Any], stem: Path) -> None:
         if not works:
             continue
         rates = {clients: [one["per_s"] for one in works[clients]] for clients in sorted(works)}
-        (line,) = axes.plot(rates, [median(some) for some in rates.values()], marker="o", markersize=4, label=label)
+        middle = list(map(median, rates.values()))
+        (line,) = axes.plot(list(rates), middle, marker="o", markersize=4, label=label)
         low, high = (list(map(pick, rates.values())) for pick in (min, max))
         axes.fill_between(list(rates), low, high, color=line.get_color(), alpha=0.12, linewidth=0)
     ticks = sorted({int(work.removeprefix("clients-")) for works in found["clients"].values() for work in works})
