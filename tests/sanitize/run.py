@@ -27,13 +27,13 @@ OPTIONS = {
     "thread": {"TSAN_OPTIONS": f"exitcode=66:history_size=7:die_after_fork=0:suppressions={SUPPRESSIONS}"},
     "undefined": {"UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"},
 }
-UNIT = ["encode", "decode", "crc32c", "frames", "failures", "threads"]
+UNIT = ["encode", "decode", "crc32c", "frames", "failures", "threads", "columns", "arrays"]
 SHORT = {
     "address": [f"tests/unit/test_{name}.py" for name in UNIT],
     "thread": ["tests/unit/test_threads.py", "tests/unit/test_aio.py"],
     "undefined": [f"tests/unit/test_{name}.py" for name in UNIT],
 }
-MEASURED = "not (bomb or takes_its_frame or million)"
+MEASURED = "not (bomb or takes_its_frame or million or nothing_is_left or lent_is_given_back or memory_is_that)"
 """Tests that measure memory: the sanitizers' own would be measured."""
 SEEDS = range(1, 41) if LONG else range(1, 5)
 SECONDS = 10 if LONG else 2
