@@ -220,6 +220,22 @@ def test_what_an_opening_left_out_is_shown(run, cut):
         assert f"1 file, {removed} B" in run(command, log).out
 
 
+def test_a_quarantine_that_may_not_be_read_is_told_so(run, log, monkeypatch):
+    real = os.stat
+
+    def refuse(path, **how):
+        if path == "wal-1.v1.1":
+            raise PermissionError(13, "Permission denied")
+        return real(path, **how)
+
+    (log / "quarantine").mkdir()
+    (log / "quarantine" / "wal-1.v1.1").write_bytes(b"x")
+    monkeypatch.setattr(os, "stat", refuse)
+    facts = rows(run("info", log, "--json"))[0]
+    assert (facts["quarantine_files"], facts["quarantine_bytes"]) == (None, None)
+    assert "can't be told: it may not be read" in run("info", log).out
+
+
 def test_a_log_without_quarantine_has_none(run, log):
     assert rows(run("info", log, "--json"))[0]["quarantine_files"] == 0
     assert "  quarantine  " not in run("verify", log).out

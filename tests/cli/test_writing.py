@@ -307,6 +307,20 @@ def test_the_demo_loses_nothing_of_a_small_file_and_keeps_the_log(run, turtle, t
     assert run("demo", turtle, "--keep", wal).status == 2
 
 
+def test_the_demo_says_how_to_go_on(run, turtle, tmp_path):
+    assert "demo --keep demo-wal" in run("demo", turtle).out
+    kept = run("demo", turtle, "--keep", tmp_path / "a log").out
+    assert f"info '{tmp_path}/a log'" in kept
+    assert f"--wal '{tmp_path}/a log' --json" in kept
+
+
+def test_the_demo_without_a_file_needs_real_ontologies(run, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    done = run("demo")
+    assert done.status != 0
+    assert "brickschema" in done.err
+
+
 def test_the_demo_makes_the_folders_that_lead_to_the_log(run, turtle, tmp_path):
     wal = tmp_path / "a" / "b" / "c"
     assert run("demo", turtle, "--keep", wal, "--json").status == 0

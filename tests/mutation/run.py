@@ -53,6 +53,8 @@ NOT_UNDER_COVERAGE: Final = " and ".join(
     f"not {name}" for name in ("signal_handler", "ctrl_c", "every_single_bit", "flipped", "any_length", "random_damage")
 )
 FEW: Final = 10
+CONTROL: Final = 25
+"""After so many mutants the tests are run without one."""
 WATCHDOG: Final = 30
 _NO_TOUCHING: Final = re.compile(r"\bkill\(")
 # Operators that want arguments name the variables of another program.
@@ -233,6 +235,8 @@ class Session:
         trees.copy_checkout(self.tree)
         self.work = work
         self.file = work / "results.jsonl"
+        self.sound = self.file.stat().st_size if self.file.exists() else 0
+        """Bytes of it that a run without any mutant stands behind."""
         text = self.file.read_text() if self.file.exists() else ""
         self.known: dict[str, dict[str, Any]] = {row["key"]: row for row in map(json.loads, text.splitlines())}
         table = tomllib.loads((HERE / "equivalent.toml").read_text())
@@ -267,6 +271,16 @@ class Session:
         return (mutant.module, before, after) in self.equivalent or any(
             operator.fullmatch(mutant.operator) and line.fullmatch(before) for operator, line in self.alike
         )
+
+    def control(self, coverage: Coverage) -> None:
+        """See that tests are green without a mutant.  Where they aren't, what was found since the last time is void."""
+        log = self.work / "last.log"
+        if run_tests(self.tree, coverage.of("state", 0)[:FEW], log, coverage.limit) == "survived":
+            self.sound = self.file.stat().st_size if self.file.exists() else 0
+            return
+        if self.file.exists():
+            os.truncate(self.file, self.sound)
+        sys.exit(f"tests are red without any mutant: {log}")
 
     def try_one(self, coverage: Coverage, mutant: Mutant, key: str, source: str, mutated: str) -> None:
         tests = coverage.of(mutant.module, mutant.line)
@@ -314,17 +328,19 @@ def main() -> int:
     for name in ("numpy", "pytest"):
         importlib.import_module(name)
     assert "walcore" not in sys.modules
-    log = session.work / "last.log"
-    if coverage and run_tests(session.tree, coverage.of("state", 0), log, coverage.limit) != "survived":
-        sys.exit(f"tests are red without any mutant: {log}")
-    keys = []
+    keys, tried = [], 0
     for mutant, key, source, mutated in itertools.islice(session.sample(modules, options.seed), sample):
         if options.only and mutant.id != options.only:
             continue
         keys.append(key)
         again = options.only or (options.again and session.known.get(key, {}).get("outcome") == "survived")
         if coverage and (key not in session.known or again) and time.monotonic() < end:
+            if tried % CONTROL == 0:
+                session.control(coverage)
             session.try_one(coverage, mutant, key, source, mutated)
+            tried += 1
+    if coverage and tried:
+        session.control(coverage)
     report([session.known[key] for key in keys if key in session.known])
     return 0
 

@@ -200,6 +200,64 @@ def test_without_open_file_locks_a_second_opening_in_the_process_is_refused(
     lock.release()
 
 
+def test_without_open_file_locks_one_that_could_not_be_had_is_free_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock_module, "_HAS_OFD", False)
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(OSError, match="lock"):
+        DirectoryLock(tmp_path).acquire()
+    (tmp_path / "lock").rmdir()
+    lock = DirectoryLock(tmp_path)
+    lock.acquire()
+    lock.abandon_in_child()  # the process forgets it, as a forked child does
+    DirectoryLock(tmp_path).acquire()
+
+
+def test_a_lock_is_not_taken_twice_by_one_object(lock: DirectoryLock) -> None:
+    with pytest.raises(RuntimeError, match="already held by this lock object"):
+        lock.acquire()
+    assert is_locked(lock.path.parent)
+
+
+def test_a_system_that_refuses_locks_is_an_error_with_the_files_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> bytes:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(system.calls, "fcntl", refuse)
+    with pytest.raises(OSError, match="No locks available") as caught:
+        DirectoryLock(tmp_path).acquire()
+    assert not isinstance(caught.value, WalLockedError)
+    assert caught.value.filename == str(tmp_path / "lock")
+
+
+def test_a_holder_that_comes_and_goes_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def held(*_: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(lock_module, "_set", held)
+    monkeypatch.setattr(lock_module, "_conflict", lambda *_: None)
+    with pytest.raises(WalLockedError) as caught:
+        DirectoryLock(tmp_path).acquire()
+    assert caught.value.holder == {}
+
+
+def test_the_word_of_another_users_process_is_believed(
+    tmp_path: Path, lock: DirectoryLock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def not_ours(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", not_ours)
+    with pytest.raises(WalLockedError) as caught:
+        DirectoryLock(tmp_path).acquire()
+    assert caught.value.holder["pid"] == os.getpid()
+
+
 def test_a_longer_word_left_by_a_crash_is_overwritten_whole(tmp_path: Path) -> None:
     (tmp_path / "lock").write_bytes(b'{"pid":' + b"x" * 1000)
     lock = DirectoryLock(tmp_path)

@@ -18,8 +18,9 @@ from walcore import system
 from walcore.errors import CorruptionError, WalDamageWarning
 from walcore.format import PURGE_NAME, STATE_NAME
 from walcore.lock import DirectoryLock
+from walcore.plan import open_listed
 from walcore.reader import Reader, ReadMode, Report, read
-from walcore.segments import Directory, PurgeMarker, list_segments
+from walcore.segments import Directory, PurgeMarker, Segment, list_segments
 from walcore.state import State, write_state
 
 PARTS = [[logs.record(lsn) for lsn in part] for part in ((1, 2, 3), (4, 5), (6, 7, 8))]
@@ -387,3 +388,79 @@ def test_counting_makes_the_same_report_and_no_records(tmp_path: Path) -> None:
     assert list(reader) == records
     assert reader.report == report
     assert list(read(logs.write(tmp_path / "empty", "other", b"").parent).counts()) == []
+
+
+def test_a_reader_shows_what_it_reads_and_how(tmp_path: Path) -> None:
+    assert repr(read(tmp_path, mode="salvage")) == f"Reader({str(tmp_path)!r}, mode='SALVAGE')"
+    with pytest.raises(TypeError, match="not int"):
+        read(tmp_path, mode=3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (PermissionError(errno.EACCES, "no"), False),
+        (OSError(errno.ENOENT, "gone"), False),
+        (OSError(errno.EIO, "ill"), True),
+    ],
+)
+def test_a_file_without_header_that_cannot_be_read_is_a_fault_unless_the_disk_is_ill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, raised: bool
+) -> None:
+    logs.log(tmp_path, [logs.record(1)])
+    logs.write(tmp_path, "wal-9.v1", b"no header at all, and long enough for one")
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("walcore.reader.check_segment", fail)
+    if raised:
+        with pytest.raises(OSError, match="ill"):
+            met(tmp_path, ReadMode.SALVAGE)
+    else:
+        records, faults, _ = met(tmp_path, ReadMode.SALVAGE)
+        assert (records, faults) == ([logs.record(1)], ["unreadable_segment"])
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EINVAL, errno.EIO])
+def test_a_listed_segment_that_cannot_be_opened_is_named_with_the_reason(
+    log: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    real = Directory.open
+
+    def fail(self: Directory, name: str) -> int:
+        if name.startswith("wal-4."):
+            raise OSError(number, os.strerror(number), name)
+        return real(self, name)
+
+    def opening(directory: Directory, segment: Segment) -> object:  # when it is read: listing it went well
+        with monkeypatch.context() as patch:
+            patch.setattr(Directory, "open", fail)
+            return open_listed(directory, segment)
+
+    monkeypatch.setattr("walcore.reader.open_listed", opening)
+    if number == errno.EIO:
+        with pytest.raises(OSError, match="Input/output error"):
+            met(log)
+        return
+    records, faults, report = met(log)
+    assert records == [one for one in ALL if one not in PARTS[1]]
+    assert faults == ["unreadable_segment"]
+    assert ("Permission denied" if number == errno.EACCES else "not a regular file") in report.faults[0].detail
+
+
+def test_a_segment_that_appears_while_a_gap_is_looked_at_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs.log(tmp_path, *PARTS)
+    (tmp_path / "wal-4.v1").rename(tmp_path / "aside")
+    real, listings = Directory.names, []
+
+    def names(self: Directory, *some: object) -> object:
+        listings.append(0)
+        if len(listings) == 3 and (tmp_path / "aside").exists():  # a whole listing looks twice
+            (tmp_path / "aside").rename(tmp_path / "wal-4.v1")
+        return real(self, *some)
+
+    monkeypatch.setattr(Directory, "names", names)
+    assert met(tmp_path)[:2] == (ALL, [])

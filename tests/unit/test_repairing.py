@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import uuid
 from collections import Counter
 from pathlib import Path
 
 import folders
+import logs
 import openings
 import oracle
 import pytest
@@ -161,3 +163,27 @@ def test_a_segment_without_its_header_gets_a_number_where_its_records_belong(
     else:
         assert segments[f"wal-{lsns.start}.v1"] == number
         assert kept == sorted([2002, 2003, 2007, 2008, *lsns])
+
+
+def test_a_large_segment_keeps_unknown_frames_and_gets_a_new_summary(tmp_path: Path) -> None:
+    """RDF4J passes over types that it doesn't know, and so does a repair; headers and summaries are made anew."""
+    unknown = logs.raw_frame(b'{"t":"X","note":"of a later version"}\n')
+    spaced = logs.raw_frame(b'{ "t":"M","lsn":2000,"id":2000,"vk":"I","lex":"urn:odd","dt":"","lang":"","hash":0}\n')
+    many = b"".join(folders.mint(lsn, f"urn:{lsn}:" + "x" * 2000) for lsn in range(1001, 2000))
+    content = oracle.header_frame(folders.STORE, 0, 1, 1001) + unknown + many + spaced
+    wal = folders.put(tmp_path / "wal", wal_1001_gz=gzip.compress(content + oracle.summary_frame(1001, 1)))
+    assert [str(fault.kind) for fault in walcore.repair(wal).faults] == ["summary_mismatch"]
+    walcore.repair(wal).apply()
+    assert [record.lsn for record in walcore.read(wal, mode="STRICT")] == list(range(1001, 2001))
+    (path,) = wal.glob("wal-*")
+    kept = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    assert kept.count(unknown) == 1
+    assert kept.count(b'{"t":"V"') == 1
+    assert kept.count(b'{"t":"S"') == (path.suffix == ".gz")
+    assert kept.startswith(content)
+
+
+def test_an_id_that_only_a_summary_tells_of_is_called_lost(tmp_path: Path) -> None:
+    whole = folders.plain(1, [1001, 1002]) + oracle.summary_frame(1009, 1)
+    wal = folders.put(tmp_path / "wal", wal_1001_gz=gzip.compress(whole))
+    assert 1009 in walcore.repair(wal).lost_ids

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import threading
 import uuid
@@ -110,6 +111,41 @@ def test_a_subclass_may_log_in_its_own_way(tmp_path: Path) -> None:
         assert wal.commit() == 1
     with pytest.raises(WalClosedError, match="anew"):
         wal.__enter__()
+
+
+def test_a_subclass_can_call_all_that_it_overrides(tmp_path: Path) -> None:
+    class Careful(walcore.Wal):
+        def log_mint_many(self, *arguments: Any, **options: Any) -> tuple[int, int]:
+            return super().log_mint_many(*arguments, **options)
+
+        def commit(self, lsn: int | None = None) -> int:
+            return super().commit(lsn)
+
+        def await_durable(self, lsn: int, timeout: float | None = None) -> None:
+            super().await_durable(lsn, timeout)
+
+    with Careful(WalConfig(tmp_path)) as wal:
+        assert wal.log_mint_many([(1, "I", "x"), (2, "I", "y")]) == (1, 2)
+        assert wal.commit(1) >= 1
+        wal.await_durable(2, timeout=60)
+        assert wal.durable_lsn == 2
+
+
+def test_where_no_thread_can_be_had_a_forgotten_log_is_closed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    wal = walcore.open(tmp_path)
+    wal.log_mint(1, "I", "x")
+    monkeypatch.setattr("_thread.start_new_thread", none_left)
+    with pytest.warns(ResourceWarning, match="never closed"):
+        del wal
+        gc.collect()
+    assert lsns(tmp_path) == [1]
+    with walcore.open(tmp_path) as again:
+        assert again.opening.clean
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan")])
