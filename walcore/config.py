@@ -80,7 +80,8 @@ class WalConfig:
     buffer_timeout: float | None = None
     """Seconds that a producer waits for room in the buffer; None waits for ever."""
     on_force: Callable[[Path], object] | None = None
-    """Called with the path of each file synced, in order, on the sealer's thread; it must not wait for the log."""
+    """Called with the path of each file synced, in order, on the sealer's thread, which on Linux gives way to all
+    others; it must not wait for the log."""
     file_mode: int | None = None
     """Permissions of new files, such as 0o600.  None is 0o640 less what the umask takes; a number counts as it is,
     whatever the umask.  A folder made by `open` has the same and x where there is r.  What is made of a file that is

@@ -231,6 +231,17 @@ def test_the_listener_is_called_in_order_and_may_fail(directory: Directory, capl
     assert sum("on_force failed" in record.message for record in caplog.records) == 2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_sealing_gives_way_to_everything_else(directory: Directory) -> None:
+    found: list[int] = []
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    sealer = Sealer(directory, on_force=lambda _path: found.append(os.getpriority(os.PRIO_PROCESS, 0)))
+    sealer.notify(Path("a"))
+    assert sealer.close(10)
+    assert found == [seal_module.NICENESS]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
 def test_stop_gives_up_the_seal_and_tells_what_waits(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
     segments = made(directory, wal_1=plain(1, [1]), wal_2=plain(2, [2]))
     started, go = threading.Event(), threading.Event()
