@@ -28,7 +28,7 @@ def in_child(work: Callable[[], object]) -> int:
     if child == 0:
         # Not by `dump_traceback_later`: it hangs itself where pytest's faulthandler_timeout has a thread in the parent.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        faulthandler.register(signal.SIGALRM, chain=True)
+        faulthandler.register(signal.SIGALRM, file=sys.__stderr__, chain=True)
         signal.alarm(10)
         try:
             work()
