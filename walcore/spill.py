@@ -6,13 +6,14 @@ runs are merged block by block.  It has no name: whatever becomes of the process
 
 from __future__ import annotations
 
-import marshal
 import weakref
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Self
+
+import ujson
 
 from walcore._core.decode import Record, of_rows, rows
 from walcore.record import ValueKind
@@ -67,7 +68,7 @@ class SpillFile:
                 if places is not None:
                     places.append((chunk[at].id, self.size))
                 block, at = rows(chunk, at, BLOCK)
-                self._append(marshal.dumps(block))
+                self._append(ujson.dumps(block).encode())
         return start, self.size
 
     def _append(self, block: bytes) -> None:
@@ -82,7 +83,7 @@ class SpillFile:
             msg = "the temporary file of these records is closed"
             raise ValueError(msg)
         size = int.from_bytes(read_at(self.fd, _SIZE, at), "little")
-        return of_rows(marshal.loads(read_at(self.fd, size, at + _SIZE)), _KINDS), at + _SIZE + size  # noqa: S302
+        return of_rows(ujson.loads(read_at(self.fd, size, at + _SIZE)), _KINDS), at + _SIZE + size
 
     def read(self, run: Run) -> Iterator[list[Record]]:
         """The records of a run, block by block."""
