@@ -29,7 +29,7 @@ from walcore.plan import (
     same_store,
     vouches,
 )
-from walcore.salvage import Salvage, examine, header_bytes, only_in, told_by
+from walcore.salvage import Salvage, examine, header_bytes, ids_in, only_in, told_by
 from walcore.spans import Spans
 from walcore.state import read_state
 
@@ -92,6 +92,7 @@ class _Work:
         self.vouched_number = 0
         self.files: list[Salvage] = []
         self.strays: list[Salvage] = []
+        self.told_ids: set[int] = set()
         self.intervals: list[tuple[int, int | None]] = []
         """LSNs between which damage lies, both exclusive."""
 
@@ -267,7 +268,7 @@ class _Work:
                 self._lose(place, one, fault)
 
     def _lose(self, place: Place, one: Salvage, fault: Fault) -> None:
-        self.found.lost_ids.update(one.ids)
+        self.told_ids.update(one.ids)
         told = told_by(one, fault)
         if told is not None:
             self.intervals.append((told[0] - 1, told[0] + 1))
@@ -308,6 +309,8 @@ class _Work:
             gone = {} if why == FOREIGN else only_in(one, self._sources())
             aside |= Spans((lsn, lsn) for lsn in sorted(gone))
             found.lost_ids.update(gone.values())
+        # What a header or a summary tells of may be in another file.
+        found.lost_ids.update(self.told_ids - ids_in(self._sources(), self.told_ids))
         found.lost = [(first, min(end, tail - 1)) for first, end in (lost - kept) | aside if first < tail]
         if starts:
             found.lost.append((tail, None))

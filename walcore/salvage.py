@@ -202,6 +202,19 @@ def only_in(one: Salvage, others: Iterable[Salvage]) -> dict[int, int]:
     return dict(found.values())
 
 
+def ids_in(sources: Iterable[Salvage], wanted: set[int]) -> set[int]:
+    """Which of the ids `wanted` a record of `sources` has; nothing is read where none is wanted."""
+    found: set[int] = set()
+    digits = [str(id).encode() for id in wanted]
+    for source in sources if wanted else ():
+        for frame in _frames(source, source.runs):
+            if any(map(frame.__contains__, digits)):
+                fields = parse_line(frame[LENGTH_SIZE:-CRC_SIZE])
+                if fields.get("t") == "M":
+                    found.add(fields["id"])
+    return found & wanted
+
+
 def told_by(source: Salvage, fault: Fault) -> tuple[int, int] | None:
     """LSN and id that a frame with a sound checksum shows, which is no valid record; None if it doesn't."""
     if fault.kind is not FaultKind.INVALID_RECORD:

@@ -183,6 +183,19 @@ def test_a_large_segment_keeps_unknown_frames_and_gets_a_new_summary(tmp_path: P
     assert kept.startswith(content)
 
 
+def test_an_id_that_a_header_tells_of_is_not_called_lost_if_another_file_has_it(tmp_path: Path) -> None:
+    damaged = bytearray(folders.plain(3, [6, 7]))
+    damaged[len(folders.plain(3, [])) + 20] ^= 1
+    stray = bytearray(folders.plain(3, [6, 7]))
+    stray[12] ^= 1
+    wal = folders.put(tmp_path / "wal", wal_1=FIRST, wal_6=bytes(damaged))
+    assert walcore.repair(wal).lost_ids == (6,)
+    plan = walcore.repair(folders.put(wal, wal_9=bytes(stray)))
+    assert plan.lost_ids == ()
+    plan.apply()
+    assert {record.id for record in walcore.read(wal, mode="STRICT")} == {1, 2, 3, 4, 5, 6, 7}
+
+
 def test_an_id_that_only_a_summary_tells_of_is_called_lost(tmp_path: Path) -> None:
     whole = folders.plain(1, [1001, 1002]) + oracle.summary_frame(1009, 1)
     wal = folders.put(tmp_path / "wal", wal_1001_gz=gzip.compress(whole))
