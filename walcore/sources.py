@@ -205,6 +205,11 @@ class GzipSource:
                 self._start(zlib, _CAREFUL_BYTES)
                 continue
             self._after(data)
+            if self.damage and not careful and self._inflater is not zlib:
+                # isal keeps back the last bytes of a stream that was cut off, zlib gives all that can be had.
+                self.damage, careful, self._again = None, True, self.given
+                self._start(zlib, _CAREFUL_BYTES)
+                continue
             if self._again:
                 self._again -= len(data)
             elif data:

@@ -115,7 +115,7 @@ def one(directory: Path, number: int) -> None:
         wal.rotate()
     last = wal.log_mint(3, "I", "after the jump") if wal.stats().state == "open" else wal.last_lsn
     wal.close()
-    created = [made(path) for path in sorted(directory.glob("wal-*"))]
+    created = [made(path) for path in sorted(directory.glob("wal-*")) if path.suffix in (".v1", ".gz")]
     assert [record.lsn for record in walcore.read(directory, mode="STRICT")] == list(range(1, last + 1))
     assert all(abs(one - at) < HOUR for one, at in zip(created, (logged, logged + jump[0]), strict=False)), created
     with walcore.open(directory) as wal:

@@ -371,6 +371,25 @@ def test_frames_behind_a_lying_length_in_damaged_gzip_are_salvaged(tmp_path: Pat
     assert faults[0].offset == END
 
 
+def test_of_a_stream_that_is_cut_off_anywhere_every_byte_is_had_that_zlib_has(tmp_path: Path) -> None:
+    content = logs.plain([logs.record(lsn, lexical="é😀" + "x" * (lsn % 9 * 12)) for lsn in range(1, 15)])
+    deflate, data = sources.codec().compressobj(2, zlib.DEFLATED, 31), b""
+    for frame in oracle.frames(content):  # cut in front of a place where decompressing can begin, isal keeps bytes back
+        data += deflate.compress(frame) + deflate.flush(zlib.Z_FULL_FLUSH)
+    data += deflate.flush()
+    path = tmp_path / "wal-1.v1.gz"
+    path.write_bytes(data)
+    room, fd = memoryview(bytearray(2 * len(content))), os.open(path, os.O_RDONLY)
+    for size in range(len(data)):
+        source, got = sources.GzipSource(fd, size, path), 0
+        while more := source.readinto(room[got:]):
+            got += more
+        assert room[:got] == zlib.decompressobj(31).decompress(data[:size])
+        assert source.damage is not None
+        assert source.damage[0] == "truncated_gzip"
+    os.close(fd)
+
+
 def test_a_hundred_lies_between_records_end_by_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "_TRIAL_BYTES", 16 * MIB)
     lies = b"".join(struct.pack("<I", 4 * MIB) + b"{ " + logs.mint(logs.record(lsn)) for lsn in range(6, 106))
