@@ -20,7 +20,7 @@ from walcore.format import CRC_SIZE, FRAME_OVERHEAD, LENGTH_SIZE, MAX_INT32, MAX
 from walcore.jsonline import integer, parse_line, string
 from walcore.record import ValueKind
 from walcore.segments import Segment, open_segment
-from walcore.sources import LARGE, GzipSource, PlainSource, Source, Window, codec
+from walcore.sources import CHUNK, LARGE, GzipSource, PlainSource, Source, Window, codec
 from walcore.system import calls
 
 if TYPE_CHECKING:
@@ -159,7 +159,8 @@ class FrameReader:
     with `wanted` only the Records of that id are.  `lots` is the same for one that appends to `into`, and yields that
     wherever it could do so, else a list.  `passed` is given the whole frames up to the first fault as they are
     passed over, in order, many at a time, each view valid until it returns; `ids` is given the ids in them before.
-    `source` takes the place of the file.  The descriptor stays the caller's.
+    `source` takes the place of the file; `chunk` bytes of it are looked at at a time.  The descriptor stays the
+    caller's.
     """
 
     def __init__(
@@ -175,6 +176,7 @@ class FrameReader:
         passed: Callable[[memoryview], object] | None = None,
         ids: IdRun | None = None,
         source: Source | None = None,
+        chunk: int = CHUNK,
     ) -> None:
         self.name = segment.name
         self.sealed = segment.sealed
@@ -191,7 +193,7 @@ class FrameReader:
         self.crc32 = 0
         """CRC-32 of a sealed segment's frames before its summary; a plain one has nothing to hold it against."""
         self.end = 0
-        self._window = Window(source or (GzipSource if self.sealed else PlainSource)(fd, size, segment.path))
+        self._window = Window(source or (GzipSource if self.sealed else PlainSource)(fd, size, segment.path), chunk)
         self._decoder = Decoder(tuple(ValueKind) if records or wanted is not None else None, wanted, ids)
         self._into = into
         self._passed = passed

@@ -36,8 +36,8 @@ TAIL_BYTES: Final = 8
 """Of a sealed file, kept by its index: CRC-32 and size of the plain bytes tell it from another."""
 # What an index may take of its segment's size.
 _SHARE: Final = 0.1
-# Ids held before they are written, 16 bytes each while they are sorted.
-_RUN_IDS: Final = 1 << 20
+# Ids held before they are written, 16 bytes each while they are sorted.  A search looks at a page of each run.
+_RUN_IDS: Final = 1 << 17
 # A block above this holds a large frame, which isn't gathered in memory on an index's word.
 _MOST_BLOCK_BYTES: Final = 4 * BLOCK_BYTES
 _MOST_PAGE_BYTES: Final = 16 * 1024

@@ -272,9 +272,10 @@ def codec() -> Any:
 class Window:
     """A sliding view of a source: `data[start:stop]` are the bytes from `offset` on."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, chunk: int = CHUNK) -> None:
         self.source = source
-        self.data = bytearray(CHUNK)
+        self.chunk = chunk
+        self.data = bytearray(chunk)
         self.start = 0
         self.stop = 0
         self.offset = 0
@@ -305,11 +306,11 @@ class Window:
         return True
 
     def _make_room(self, size: int) -> None:
-        passed = len(self.data) > CHUNK >= size and len(self) < CHUNK  # a large frame has
+        passed = len(self.data) > self.chunk >= size and len(self) < self.chunk  # a large frame has
         if not (passed or self.start or len(self.data) < size):
             return
         kept = self.data[self.start : self.stop]
         if passed or len(self.data) < size:
-            self.data = bytearray(CHUNK if passed else size)
+            self.data = bytearray(self.chunk if passed else size)
         self.data[: len(kept)] = kept
         self.start, self.stop = 0, len(kept)

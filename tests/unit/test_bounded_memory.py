@@ -77,3 +77,27 @@ def test_no_line_takes_more_memory_than_eight_times_its_length(tmp_path: Path, n
     hostile.sparse(file, size, content)
     ((_, rise),) = rises(tmp_path, tmp_path, f"load {file}").items()
     assert rise <= LIMIT_MIB + 8 * size // MIB
+
+
+SEALING = """
+import itertools, pathlib, sys, time, walcore
+def peak():
+    return int(pathlib.Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+ids, texts = itertools.count(), [f"value {n} " + "x" * 60 for n in range(4096)]
+with walcore.open(sys.argv[1], max_segment_bytes=16 << 20) as wal:
+    for sealed in (6, 24):
+        while wal.stats().sealed < sealed:
+            wal.log_mint_many(list(itertools.islice(ids, 4096)), "L", texts)
+            while wal.stats().seal_backlog > 1:
+                time.sleep(0.001)
+        print(peak())
+"""
+
+
+def test_sealing_many_segments_takes_no_more_memory_than_sealing_some(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SEALING, tmp_path / "wal"], capture_output=True, text=True, timeout=300, check=True
+    )
+    some, many = map(int, done.stdout.split())
+    print(f"{many - some} KiB more")
+    assert many - some < 1024
