@@ -211,6 +211,7 @@ class _Waits:
     def abandon_in_child(self) -> None:
         """In a forked child: close the copies of the descriptors; the parent's selector isn't touched."""
         self._closed = True
+        self._core.mark_forked()
         self._bell.close()
 
     def close_at_exit(self) -> None:

@@ -30,7 +30,7 @@ OPTIONS = {
 UNIT = ["encode", "decode", "crc32c", "frames", "failures", "threads", "columns", "arrays"]
 SHORT = {
     "address": [f"tests/unit/test_{name}.py" for name in UNIT],
-    "thread": ["tests/unit/test_threads.py", "tests/unit/test_aio.py"],
+    "thread": ["tests/unit/test_threads.py", "tests/unit/test_aio.py", "tests/unit/test_aio_lives.py"],
     "undefined": [f"tests/unit/test_{name}.py" for name in UNIT],
 }
 MEASURED = "not (bomb or takes_its_frame or million or nothing_is_left or lent_is_given_back or memory_is_that)"

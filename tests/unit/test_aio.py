@@ -6,92 +6,18 @@ import asyncio
 import errno
 import gc
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from folders import lsns
+from tasks import Gate, descriptors, run, waiting
 from together import together
 
 import walcore
-from walcore import aio, system
+from walcore import aio
 from walcore.aio import AsyncWal
-from walcore.live import Tail
-
-
-class Gate:
-    """In place of C's calls: a sync passes while `syncs` is set, and `fail` fails the next ones."""
-
-    def __init__(self) -> None:
-        self.syncs = threading.Event()
-        self.begun = threading.Event()
-        self.fail: dict[str, int] = {}
-        self.syncs.set()
-
-    def pwrite(self, fd: int, data: bytes, offset: int, /) -> int:
-        self._meet("pwrite")
-        return os.pwrite(fd, data, offset)
-
-    def fdatasync(self, fd: int, /) -> None:
-        self.begun.set()
-        assert self.syncs.wait(60)
-        self._meet("fdatasync")
-
-    def _meet(self, call: str) -> None:
-        if call in self.fail:
-            raise OSError(self.fail[call], os.strerror(self.fail[call]))
-
-    ftruncate = staticmethod(os.ftruncate)
-    fstat = staticmethod(os.fstat)
-
-
-@pytest.fixture
-def gate() -> Iterator[Gate]:
-    made = system.calls.core = Gate()
-    yield made
-    made.syncs.set()
-    system.calls.core = None
-
-
-@pytest.fixture
-def wakes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by one each time that a loop is woken."""
-    counted: list[int] = []
-    wake = aio._Waits._wake
-
-    def count(self: aio._Waits) -> None:
-        counted.append(1)
-        wake(self)
-
-    monkeypatch.setattr(aio._Waits, "_wake", count)
-    return counted
-
-
-def run(work: Coroutine[Any, Any, Any]) -> Any:
-    """What it returns, in a loop of its own; a hang is a failure."""
-
-    async def watched() -> Any:
-        return await asyncio.wait_for(work, 60)
-
-    return asyncio.run(watched())
-
-
-async def waiting(wal: AsyncWal, count: int) -> list[asyncio.Task[int]]:
-    """So many tasks that have begun to wait, each for a record of its own."""
-    tasks = [asyncio.create_task(wal.commit(wal.log_mint(i, "I", "urn:x"))) for i in range(count)]
-    await asyncio.sleep(0)
-    return tasks
-
-
-def descriptors() -> int:
-    gc.collect()
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_a_commit_returns_when_its_record_is_on_disk(tmp_path: Path, gate: Gate) -> None:
@@ -278,49 +204,6 @@ def test_a_task_that_asks_after_the_disk_was_full_is_not_told_of_that(tmp_path: 
     run(work())
 
 
-def test_closing_serves_who_waits_and_refuses_who_comes_later(tmp_path: Path, gate: Gate) -> None:
-    async def work() -> None:
-        wal = await aio.open(tmp_path)
-        gate.syncs.clear()
-        tasks = await waiting(wal, 5)
-        closing = asyncio.create_task(wal.close())
-        await asyncio.to_thread(gate.begun.wait, 20)
-        while wal.wal.stats().state == "open":  # noqa: ASYNC110 - a log has no event for it
-            await asyncio.sleep(0.001)
-        with pytest.raises(walcore.WalClosedError, match="closing"):
-            await wal.commit()
-        gate.syncs.set()
-        assert await asyncio.gather(*tasks) == [5] * 5
-        await closing
-        await wal.close()
-        assert await wal.commit(5) == 5
-        with pytest.raises(walcore.WalClosedError):
-            wal.log_mint(1, "I", "urn:x")
-        with pytest.raises(walcore.WalClosedError):
-            async with wal:
-                pass
-
-    before = descriptors()
-    run(work())
-    assert descriptors() == before
-    assert lsns(tmp_path) == [1, 2, 3, 4, 5]
-
-
-def test_a_log_closed_by_a_thread_serves_the_tasks(tmp_path: Path, gate: Gate) -> None:
-    async def work() -> None:
-        wal = walcore.open(tmp_path)
-        view = AsyncWal(wal)
-        gate.syncs.clear()
-        tasks = await waiting(view, 5)
-        closer = threading.Thread(target=wal.close)
-        closer.start()
-        gate.syncs.set()
-        closer.join()  # the loop stands still until it is closed
-        assert await asyncio.gather(*tasks) == [5] * 5
-
-    run(work())
-
-
 def test_without_eventfd_a_pipe_wakes_the_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wakes: list[int]
 ) -> None:
@@ -334,146 +217,6 @@ def test_without_eventfd_a_pipe_wakes_the_loop(
     before = descriptors()
     run(work())
     assert descriptors() == before
-
-
-def test_another_loops_view_is_refused(tmp_path: Path) -> None:
-    async def make(wal: walcore.Wal) -> AsyncWal:
-        return AsyncWal(wal)
-
-    async def use(view: AsyncWal, lsn: int) -> None:
-        with pytest.raises(RuntimeError, match="another event loop"):
-            await view.commit(lsn)
-
-    with walcore.open(tmp_path) as wal:
-        view = run(make(wal))
-        run(use(view, wal.log_mint(1, "I", "urn:x")))
-        with pytest.raises(RuntimeError, match="no running event loop"):
-            AsyncWal(wal)
-
-
-@pytest.mark.parametrize("rung", [True, False])
-def test_a_loop_may_be_closed_while_its_tasks_wait(tmp_path: Path, gate: Gate, rung: bool) -> None:
-    async def work(wal: walcore.Wal) -> AsyncWal:
-        view = AsyncWal(wal)
-        pending.extend(await waiting(view, 3))
-        await asyncio.to_thread(gate.begun.wait, 20)
-        return view
-
-    before = descriptors()
-    pending: list[asyncio.Task[int]] = []
-    gate.syncs.clear()
-    wal = walcore.open(tmp_path)
-    loop = asyncio.new_event_loop()
-    view = loop.run_until_complete(work(wal))
-    loop.run_until_complete(loop.shutdown_default_executor())
-    if rung:
-        gate.syncs.set()
-        wal.commit()
-    for task in pending:
-        task._log_destroy_pending = False  # type: ignore[attr-defined]
-    loop.close()
-    pending.clear()
-    del view, task
-    gc.collect()
-    gate.syncs.set()
-    wal.log_mint(1, "I", "urn:x")
-    assert wal.commit() == 4
-    wal.close()
-    del loop
-    assert descriptors() == before
-
-
-def test_a_view_that_is_dropped_gives_its_descriptor_back(tmp_path: Path) -> None:
-    async def work() -> None:
-        view = AsyncWal(wal)
-        await view.commit(wal.log_mint(1, "I", "urn:x"))
-        before = descriptors()
-        del view
-        gc.collect()
-        await asyncio.sleep(0)
-        assert descriptors() < before
-
-    with walcore.open(tmp_path) as wal:
-        run(work())
-        assert wal.commit(wal.log_mint(1, "I", "urn:x")) == 2
-
-
-def test_a_log_that_is_dropped_is_drained_with_a_warning(tmp_path: Path) -> None:
-    async def work() -> None:
-        wal = await aio.open(tmp_path)
-        wal.log_mint(1, "I", "urn:x")
-
-    with pytest.warns(ResourceWarning, match="never closed"):
-        run(work())
-        gc.collect()
-    for _ in range(1000):
-        try:
-            walcore.open(tmp_path).close()
-            break
-        except walcore.WalLockedError:
-            time.sleep(0.01)
-    assert lsns(tmp_path) == [1]
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_forked_child_is_refused_and_the_parents_loop_is_still_woken(tmp_path: Path, gate: Gate) -> None:
-    def in_child(wal: AsyncWal, ear: int) -> None:
-        for wait in (wal.commit(), wal.await_durable(1)):
-            with pytest.raises(walcore.WalClosedError, match="fork"):
-                wait.send(None)
-        with pytest.raises(OSError, match="Bad file descriptor"):
-            os.fstat(ear)
-        wal._waits.close()
-        wal.__del__()
-
-    async def work() -> None:
-        async with await aio.open(tmp_path) as wal:
-            gate.syncs.clear()
-            tasks = await waiting(wal, 2)
-            await asyncio.to_thread(gate.begun.wait, 20)
-            child = os.fork()
-            if child == 0:
-                try:
-                    in_child(wal, wal._waits._bell.fileno())
-                except BaseException:
-                    os._exit(1)
-                os._exit(0)
-            status = await asyncio.to_thread(os.waitpid, child, 0)
-            assert os.waitstatus_to_exitcode(status[1]) == 0
-            gate.syncs.set()
-            assert await asyncio.gather(*tasks) == [2, 2]
-
-    run(work())
-
-
-def test_ctrl_c_ends_the_waits_and_the_log_is_closed(tmp_path: Path, gate: Gate) -> None:
-    async def work() -> None:
-        async with await aio.open(tmp_path) as wal:
-            gate.syncs.clear()
-            asyncio.get_running_loop().call_later(0.05, signal.raise_signal, signal.SIGINT)
-            try:
-                await wal.commit(wal.log_mint(1, "I", "urn:x"))
-            finally:
-                gate.syncs.set()
-
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            asyncio.run(work())
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert lsns(tmp_path) == [1]
-
-
-def test_always_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    async def work() -> None:
-        with pytest.raises(walcore.WalConfigError, match="COMMIT or INTERVAL"):
-            await aio.open(tmp_path / "wal", sync_policy="ALWAYS")
-        assert not (tmp_path / "wal").exists()
-        with walcore.open(tmp_path / "wal", sync_policy="ALWAYS") as wal, pytest.raises(walcore.WalConfigError):
-            AsyncWal(wal)
-
-    run(work())
 
 
 def test_under_interval_a_commit_returns_at_once_and_await_durable_waits(tmp_path: Path) -> None:
@@ -499,72 +242,12 @@ def test_an_lsn_that_was_not_given_is_refused(tmp_path: Path) -> None:
                 for lsn in (0, 2):
                     with pytest.raises(ValueError, match="last_lsn"):
                         await wait(lsn)
-                with pytest.raises(TypeError, match="lsn must be an int"):
-                    await wait("1")  # type: ignore[arg-type]
+                for wrong in ("1", 1.0, True):
+                    with pytest.raises(TypeError, match="lsn must be an int"):
+                        await wait(wrong)  # type: ignore[arg-type]
             with pytest.raises(TypeError, match="lsn must be an int"):
                 await wal.await_durable(None)  # type: ignore[arg-type]
 
-    run(work())
-
-
-def test_an_opening_that_is_cancelled_leaves_the_folder_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    go, here = threading.Event(), threading.Event()
-    make = walcore.Wal.__init__
-
-    def late(self: walcore.Wal, *args: Any, **kwargs: Any) -> None:
-        here.set()
-        assert go.wait(10)
-        make(self, *args, **kwargs)
-
-    async def work() -> None:
-        opening = asyncio.create_task(aio.open(tmp_path))
-        await asyncio.to_thread(here.wait)
-        opening.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await opening
-        go.set()
-
-    with monkeypatch.context() as patch:
-        patch.setattr(walcore.Wal, "__init__", late)
-        run(work())  # waits for the thread
-    walcore.open(tmp_path).close()
-
-
-def test_where_no_thread_may_start_the_loops_own_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: Tail) -> None:
-        raise RuntimeError
-
-    async def work() -> None:
-        wal = walcore.open(tmp_path)
-        view = AsyncWal(wal)
-        assert await asyncio.gather(*await waiting(view, 10)) == [10] * 10
-        wal.close()
-
-    monkeypatch.setattr(Tail, "start_loop", refuse)
-    run(work())
-    assert lsns(tmp_path) == list(range(1, 11))
-
-
-def test_a_writer_whose_start_was_cut_short_is_started_for_who_waits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    began, start = threading.Event(), Tail.start_loop
-
-    def first(self: Tail) -> None:
-        monkeypatch.setattr(Tail, "start_loop", start)
-        began.set()
-        time.sleep(0.2)
-        raise MemoryError
-
-    async def work() -> None:
-        async with await aio.open(tmp_path) as wal:
-            unlucky = asyncio.create_task(asyncio.to_thread(wal.log_mint, 1, "I", "urn:x"))
-            await asyncio.to_thread(began.wait, 20)
-            assert await wal.commit(wal.log_mint(2, "I", "urn:x")) == 1
-            with pytest.raises(MemoryError):
-                await unlucky
-
-    monkeypatch.setattr(Tail, "start_loop", first)
     run(work())
 
 
@@ -602,28 +285,53 @@ def test_what_takes_a_thread_does_what_it_does_in_a_wal(tmp_path: Path) -> None:
     assert lsns(tmp_path) == []
 
 
-ENDLESS = """
-import asyncio, sys, walcore.aio
+def test_who_waits_for_the_sync_that_is_made_does_not_wait_for_the_next_one(tmp_path: Path, gate: Gate) -> None:
+    passes = threading.Semaphore(0)
 
-async def client(wal):
-    while True:
-        lsn = wal.log_mint(1, "I", "urn:" + "x" * 100)
-        print(await wal.commit(lsn), flush=True)
+    def one_at_a_time(fd: int) -> None:
+        gate.begun.set()
+        assert passes.acquire(timeout=60)
 
-async def work():
-    async with await walcore.aio.open(sys.argv[1], max_segment_bytes=100_000) as wal:
-        await asyncio.gather(*(client(wal) for _ in range(16)))
+    gate.fdatasync = one_at_a_time  # type: ignore[method-assign]
 
-asyncio.run(work())
-"""
+    async def work() -> None:
+        async with await aio.open(tmp_path) as wal:
+            first = wal.log_mint(1, "I", "urn:x")
+            thread = asyncio.create_task(asyncio.to_thread(wal.wal.commit, first))
+            await asyncio.to_thread(gate.begun.wait, 20)
+            gate.begun.clear()
+            # In one round of the loop: the later record first, then the one that is being synced.
+            later = asyncio.create_task(wal.commit(wal.log_mint(2, "I", "urn:x")))
+            sooner = asyncio.create_task(wal.await_durable(first))
+            await asyncio.sleep(0.05)
+            assert not sooner.done()
+            passes.release()
+            await asyncio.wait_for(sooner, 20)
+            assert not later.done()
+            assert wal.wal.durable_lsn == first
+            await asyncio.to_thread(gate.begun.wait, 20)
+            passes.release(10)
+            assert await later == 2
+            await thread
+
+    run(work())
 
 
-def test_what_a_task_was_told_survives_kill_9(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", ENDLESS, str(tmp_path / "wal")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout
-        told = [int(child.stdout.readline()) for _ in range(2000)]
-        child.kill()
-        told += [int(line) for line in child.stdout if line.endswith("\n")]
-    found = lsns(tmp_path / "wal")
-    assert found[: max(told)] == list(range(1, max(told) + 1))
+def test_a_full_buffer_raises_at_once_where_it_is_told_to(tmp_path: Path, gate: Gate) -> None:
+    async def work() -> None:
+        async with await aio.open(tmp_path, batch_buffer_bytes=10_000, buffer_timeout=0) as wal:
+            gate.syncs.clear()
+            [task] = await waiting(wal, 1)
+            await asyncio.to_thread(gate.begun.wait, 20)
+            with pytest.raises(walcore.WalFullError):
+                for id in range(1000):
+                    wal.log_mint(id, "I", "x" * 100)
+            gate.syncs.set()
+            last = wal.wal.last_lsn
+            assert 1 < last < 1000
+            await wal.drain()
+            assert await wal.commit(wal.log_mint(1, "I", "x")) == last + 1
+            await task
+
+    run(work())
+    assert lsns(tmp_path) == list(range(1, len(lsns(tmp_path)) + 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import resource
+import weakref
 from array import array
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 import walcore
 from walcore import InvalidRecordError, Record
 
+MIB = 1024 * 1024
 TEXTS = ["plain", "", 'quoted "\\\n\x00\x7f', "Zürich ☃", "\U0001f600 x \U0001f600", "twelve bytes", "x" * 300]
 TEXT_TYPES = ["utf8", "large_utf8", "utf8_view", "coded", "coded_large"]
 
@@ -67,6 +69,42 @@ def test_every_kind_of_integer_is_taken_where_it_lies(tmp_path: Path, code: str)
     assert rows[:9] == [*zip(listed, listed[::-1], strict=True), *zip(listed[1::2], listed[3:], strict=True)]
     assert rows[9:21] == [*((one, 0) for one in listed), *zip(listed, listed, strict=True)]
     assert rows[21:] == [(-one, 0) for one in listed if code.islower()]
+
+
+@pytest.mark.parametrize(
+    ("code", "number"),
+    [
+        ("I", 2**31),
+        ("I", 2**32 - 1),
+        ("L", 2**31),
+        ("L", 2**63 + 5),
+        ("L", 2**64 - 1),
+        ("l", 2**31),
+        ("l", -(2**31) - 1),
+    ],
+)
+def test_an_integer_above_32_bits_is_refused_and_never_cut_off(tmp_path: Path, code: str, number: int) -> None:
+    wrong = np.array([1, number], dtype=code)
+    with walcore.open(tmp_path) as wal:
+        for numbers in (wrong, pyarrow.array(wrong)):
+            for ids, hashes in ((numbers, 0), (0, numbers), ([1, 2], numbers)):
+                with pytest.raises(InvalidRecordError, match="row 1: "):
+                    wal.log_mint_many(ids, "I", pyarrow.array(["x", "y"]), hashes=hashes)
+        assert wal.last_lsn == 0
+
+
+@pytest.mark.parametrize("limits", [("B", 0, 255), ("H", 0, 65535), ("b", -128, 127), ("h", -32768, 32767)])
+@pytest.mark.parametrize("make", [np.asarray, pyarrow.array])
+def test_the_least_and_the_greatest_integer_of_a_type_are_logged(
+    tmp_path: Path, limits: tuple[str, int, int], make: Callable[[Any], Any]
+) -> None:
+    code, *ends = limits
+    with walcore.open(tmp_path) as wal:
+        wal.log_mint_many(make(np.array(ends, dtype=code)), "I", "x")
+        for wide in "ilq":
+            wal.log_mint_many(make(np.array([-(2**31), 2**31 - 1], dtype=wide)), "I", "x")
+        wal.log_mint_many(make(np.array([2**31 - 1], dtype="I")), "I", "x")
+    assert [row[0] for row in logged(tmp_path)] == [*ends, *[-(2**31), 2**31 - 1] * 3, 2**31 - 1]
 
 
 def table_of(rows: int) -> Any:
@@ -144,6 +182,33 @@ def test_columns_may_be_cut_differently_and_mixed_with_sequences(tmp_path: Path)
     assert logged(tmp_path / "arrays") == logged(tmp_path / "mixed") == rows_of(table)
 
 
+def test_columns_cut_in_different_places_are_read_to_the_end_of_each_piece(tmp_path: Path) -> None:
+    def cut(values: list[Any], size: int) -> Any:
+        # An array of its own each: what lies behind one isn't the next.
+        return pyarrow.chunked_array([pyarrow.array(values[at : at + size]) for at in range(0, len(values), size)])
+
+    count = 100
+    columns: list[list[Any]] = [
+        list(range(count)), ["L"] * count, [f"lexical {n}" for n in range(count)], [f"urn:{n}" for n in range(count)],
+        [f"l{n}" for n in range(count)], [-n for n in range(count)],
+    ]  # fmt: skip
+    with walcore.open(tmp_path) as wal:
+        wal.log_mint_many(*map(cut, columns, (7, 100, 3, 11, 50, 1)))
+        wal.log_mint_many(*map(cut, columns, (1, 2, 40, 40, 9, 33)))
+    assert logged(tmp_path) == [*zip(*columns, strict=True)] * 2
+
+
+def test_a_stream_goes_on_behind_batches_without_rows(tmp_path: Path) -> None:
+    table = table_of(6)
+    (batch,) = table.combine_chunks().to_batches()
+    stream = pyarrow.RecordBatchReader.from_batches(
+        batch.schema, [batch[:0], batch[:0], batch[:2], batch[:0], batch[2:]]
+    )
+    with walcore.open(tmp_path) as wal:
+        assert wal.log_mint_many(stream) == (1, 6)
+    assert logged(tmp_path) == rows_of(table)
+
+
 def test_no_rows_is_no_lsn(tmp_path: Path) -> None:
     with walcore.open(tmp_path) as wal:
         wal.log_mint(1, "I", "x")
@@ -207,6 +272,28 @@ def test_a_bad_row_is_named_and_nothing_of_its_slice_is_logged(
         assert wal.last_lsn == 0
 
 
+@pytest.mark.parametrize("form", TEXT_TYPES)
+@pytest.mark.parametrize("kind", ["X", "l", "", "LL", "é", "\0", "M"])
+def test_a_kind_that_is_none_of_the_four_is_refused(tmp_path: Path, form: str, kind: str) -> None:
+    kinds = strings(["I", "B", "L", "N", kind], form)
+    with walcore.open(tmp_path) as wal:
+        with pytest.raises(InvalidRecordError, match="row 4: ") as caught:
+            wal.log_mint_many(np.arange(5), kinds, "x")
+        assert (caught.value.field, wal.last_lsn) == ("kind", 0)
+        wal.log_mint_many(np.arange(4), kinds[:4], "x")
+    assert [row[1] for row in logged(tmp_path)] == ["I", "B", "L", "N"]
+
+
+def test_a_record_above_the_limit_is_refused_by_its_row(tmp_path: Path) -> None:
+    # Each control character takes six bytes; all together they are above 512 MiB, none of them alone.
+    half = "\x01" * (46 * MIB)
+    ids, lexicals = np.arange(2), pyarrow.array(["x", half], pyarrow.large_utf8())
+    with walcore.open(tmp_path) as wal:
+        with pytest.raises(walcore.RecordTooLargeError, match="row 1: "):
+            wal.log_mint_many(ids, "L", lexicals, half)
+        assert wal.last_lsn == 0
+
+
 def test_a_row_of_a_table_may_be_null_as_a_whole(tmp_path: Path) -> None:
     (batch,) = table_of(4).combine_chunks().to_batches()
     rows = pyarrow.StructArray.from_arrays(
@@ -214,6 +301,60 @@ def test_a_row_of_a_table_may_be_null_as_a_whole(tmp_path: Path) -> None:
     )
     with walcore.open(tmp_path) as wal, pytest.raises(InvalidRecordError, match="row 2: id is null"):
         wal.log_mint_many(rows)
+
+
+@pytest.mark.parametrize("form", [*TEXT_TYPES, "integers", "column"])
+def test_a_null_is_told_where_it_lies_in_a_part_of_an_array(tmp_path: Path, form: str) -> None:
+    count = 20
+    texts: list[str | None] = [f"t{row}" for row in range(count)]
+    numbers: list[int | None] = [*range(count)]
+    (numbers if form == "integers" else texts)[13] = None
+    ids = pyarrow.array(numbers, pyarrow.int32())
+    lexicals = strings(texts, form if form in TEXT_TYPES else "utf8")
+    with walcore.open(tmp_path) as wal:
+        if form == "column":
+            part = pyarrow.table({"id": ids, "kind": ["L"] * count, "lexical": lexicals}).combine_chunks()[3:18]
+            sound = part[:10]
+            with pytest.raises(InvalidRecordError, match="row 10: lexical is null"):
+                wal.log_mint_many(part)
+            wal.log_mint_many(sound)
+        else:
+            with pytest.raises(
+                InvalidRecordError, match=f"row 10: {'id' if form == 'integers' else 'lexical'} is null"
+            ):
+                wal.log_mint_many(ids[3:18], "L", lexicals[3:18])
+            # What is null lies behind.
+            wal.log_mint_many(ids[3:13], "L", lexicals[3:13])
+    assert [row[0] for row in logged(tmp_path)] == list(range(3, 13))
+    assert [row[2] for row in logged(tmp_path)] == [f"t{row}" for row in range(3, 13)]
+
+
+@pytest.mark.parametrize("form", TEXT_TYPES)
+def test_a_part_of_a_struct_array_is_logged_from_its_own_first_row(tmp_path: Path, form: str) -> None:
+    table = table_of(40)
+    for name in ("lexical", "datatype"):
+        column = strings(table[name].to_pylist(), form)
+        table = table.set_column(table.schema.get_field_index(name), name, column)
+    part = structs(table)[13:]
+    assert part.offset == 13
+    with walcore.open(tmp_path) as wal:
+        assert wal.log_mint_many(part) == (1, 27)
+    assert logged(tmp_path) == rows_of(table[13:])
+
+
+@pytest.mark.parametrize("field", ["id", "lexical", None])
+def test_a_null_in_a_part_of_a_struct_array_is_told_by_its_row_there(tmp_path: Path, field: str | None) -> None:
+    columns = {"id": [*range(40)], "kind": ["I"] * 40, "lexical": ["x"] * 40}
+    if field:
+        columns[field][22] = None  # type: ignore[call-overload]
+    mask = pyarrow.array([field is None and row == 22 for row in range(40)])
+    arrays = [pyarrow.array(column) for column in columns.values()]
+    whole = pyarrow.StructArray.from_arrays(arrays, names=list(columns), mask=mask)
+    with walcore.open(tmp_path) as wal:
+        with pytest.raises(InvalidRecordError, match=f"row 9: {field or 'id'} is null"):
+            wal.log_mint_many(whole[13:])
+        assert wal.log_mint_many(whole[13:22]) == (1, 9)
+    assert [row[0] for row in logged(tmp_path)] == [*range(13, 22)]
 
 
 def test_a_bad_row_of_a_later_slice_leaves_the_earlier_ones_and_says_so(tmp_path: Path) -> None:
@@ -275,12 +416,45 @@ def test_a_record_larger_than_the_buffer_is_logged(tmp_path: Path) -> None:
     assert [row[2] for row in logged(tmp_path)] == ["a", large, "b"]
 
 
+def resident() -> int:
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def test_types_and_streams_that_were_lent_are_given_back(tmp_path: Path) -> None:
+    class Batches:
+        """Pyarrow lets go of it when the stream made of it is given back, if it didn't come to its end."""
+
+        def __iter__(self) -> Any:
+            return self
+
+        def __next__(self) -> Any:
+            return pyarrow.record_batch({"id": pyarrow.array([None], "int32"), "kind": ["I"], "lexical": ["x"]})
+
+    batches = Batches()
+    stream = pyarrow.RecordBatchReader.from_batches(next(batches).schema, batches)
+    kept = weakref.ref(batches)
+    del batches
+    # A copy of it comes with every schema that is lent.
+    described = table_of(2).replace_schema_metadata({"about": "x" * MIB})
+    refused = described.rename_columns(["id", "kind", "lexical", "datatype", "other"])
+    with walcore.open(tmp_path) as wal:
+        with pytest.raises(InvalidRecordError, match="row 0: id is null"):
+            wal.log_mint_many(stream)
+        del stream
+        gc.collect()
+        assert kept() is None
+        before = resident()
+        for _ in range(60):
+            wal.log_mint_many(described)
+            wal.log_mint_many(described.to_batches()[0])
+            with pytest.raises(TypeError):
+                wal.log_mint_many(refused)
+        assert resident() - before < 30 * MIB
+
+
 def test_what_was_lent_is_given_back(tmp_path: Path) -> None:
     table = table_of(2000)
-
-    def resident() -> int:
-        gc.collect()
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
     def use() -> None:
         wal.log_mint_many(table.to_reader(max_chunksize=100))
@@ -319,3 +493,38 @@ def test_any_table_reads_back_as_it_was(
         wal.log_mint_many(table)
     expected = [Record(n, i, "L", x, d, la, h) for n, (i, x, d, la, h) in enumerate(rows[cut:], 1)]
     assert records(walcore.read_arrow(directory).batches()) == expected
+
+
+@pytest.mark.parametrize("name", ["hashes", "ids"])
+def test_one_number_that_is_no_int_stands_for_all_rows_beside_arrays_too(tmp_path: Path, name: str) -> None:
+    columns = {"ids": np.array([1, 2]), "kinds": "I", "lexicals": pyarrow.array(["a", "b"])}
+    with walcore.open(tmp_path) as wal:
+        assert wal.log_mint_many(**columns | {name: np.int32(7)}) == (1, 2)
+    assert [getattr(one, {"hashes": "hash", "ids": "id"}[name]) for one in walcore.read(tmp_path)] == [7, 7]
+
+
+class Once:
+    """Gives one and the same capsule however often it is asked."""
+
+    def __init__(self, call: str, given: Any) -> None:
+        setattr(self, call, lambda requested_schema=None: given)
+
+
+@pytest.mark.parametrize("call", ["__arrow_c_stream__", "__arrow_c_array__"])
+def test_what_somebody_took_before_is_refused(tmp_path: Path, call: str) -> None:
+    table = table_of(4)
+    given = table if call == "__arrow_c_stream__" else table.combine_chunks().to_batches()[0]
+    once = Once(call, getattr(given, call)())
+    with walcore.open(tmp_path) as wal:
+        assert wal.log_mint_many(once) == (1, 4)
+        with pytest.raises(ValueError, match="taken by somebody else before"):
+            wal.log_mint_many(once)
+    assert logged(tmp_path) == rows_of(table)
+
+
+def test_a_number_too_large_is_told_as_it_is(tmp_path: Path) -> None:
+    with walcore.open(tmp_path) as wal:
+        for number, words in ((2**63 - 1, str(2**63 - 1)), (2**63, "an int of 64 bits"), (2**64 - 1, "64 bits")):
+            for values in (pyarrow.array([number], pyarrow.uint64()), np.array([number], np.uint64)):
+                with pytest.raises(InvalidRecordError, match=words):
+                    wal.log_mint_many(values, "I", "a")

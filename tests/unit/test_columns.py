@@ -92,6 +92,17 @@ def test_a_batch_ends_before_its_text_is_too_much() -> None:
     assert appender.take(begun=True) == []
 
 
+def test_a_batch_has_65536_rows_and_text_of_64_mib_unless_told_otherwise(tmp_path: Path) -> None:
+    with walcore.open(tmp_path / "rows") as wal:
+        wal.log_mint_many(range(70_000), "I", "x")
+    assert [len(batch) for batch in walcore.read_arrow(tmp_path / "rows").batches()] == [65_536, 70_000 - 65_536]
+    with walcore.open(tmp_path / "text") as wal:
+        for id in range(3):
+            wal.log_mint(id, "I", "x" * (24 * MIB))
+    batches = walcore.read_arrow(tmp_path / "text").batches()
+    assert [[one.id for one in records([batch])] for batch in batches] == [[0, 1], [2]]
+
+
 @pytest.mark.parametrize("mode", ReadMode)
 def test_an_empty_log_is_a_stream_without_rows(tmp_path: Path, mode: ReadMode) -> None:
     assert same(tmp_path, mode) == []
@@ -139,6 +150,21 @@ def test_batches_with_different_dictionaries_are_read_right(log: Path, consumer:
     expected = [tuple(getattr(one, name) for name in walcore.Record.__match_args__) for one in values(50)]
     for batch_rows in (4, 7, 1000):
         assert consumer(walcore.read_arrow(log, batch_rows=batch_rows)) == expected
+
+
+def test_long_datatypes_and_languages_that_differ_in_one_character_are_kept_apart(tmp_path: Path) -> None:
+    alike = [
+        f"http://www.w3.org/2001/XMLSchema#{'x' * at}{letter}{'x' * (40 - at)}" for at in range(41) for letter in "abc"
+    ]
+    written = [
+        walcore.Record(lsn, lsn, walcore.ValueKind.LITERAL, "v", alike[lsn * 7 % 123], alike[lsn * 11 % 123], 0)
+        for lsn in range(1, 1000)
+    ]
+    logs.log(tmp_path, written)
+    (batch,) = walcore.read_arrow(tmp_path).batches()
+    assert records([batch]) == written
+    for name in ("datatype", "language"):  # each stands in the dictionary once
+        assert sorted(pyarrow.record_batch(batch)[name].dictionary.to_pylist()) == sorted(alike)
 
 
 def test_a_batch_is_lent_as_often_as_asked_and_outlives_its_reader(log: Path) -> None:
@@ -274,6 +300,41 @@ def test_no_memory_is_told_as_such() -> None:
 
     with pytest.raises(pyarrow.ArrowMemoryError):
         table_of(Streamed(exhausted()))
+
+
+class Untellable(Exception):
+    def __str__(self) -> str:
+        raise MemoryError
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("a", "b"), OSError(2**40, "b"), Untellable()], ids=["no number", "too large", "no words"]
+)
+def test_an_error_that_cannot_be_told_is_no_end_either(log: Path, error: Exception) -> None:
+    def batches() -> Iterator[RecordBatch]:
+        yield from walcore.read_arrow(log).batches()
+        raise error
+
+    class Source:
+        def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+            return stream_capsule(batches())
+
+    with pytest.raises((OSError, pyarrow.ArrowException)):
+        pyarrow.RecordBatchReader.from_stream(Source()).read_all()
+
+
+def test_no_batch_is_empty_where_the_first_record_can_not_be_taken(tmp_path: Path) -> None:
+    with walcore.open(tmp_path) as wal:
+        wal.log_mint(1, "L", "a\ud800")
+    with pytest.raises(walcore.InvalidRecordError):
+        assert next(walcore.read_arrow(tmp_path).batches()) is None
+
+
+def test_a_batch_that_nobody_filled_has_nothing() -> None:
+    batch = RecordBatch.__new__(RecordBatch)
+    assert len(batch) == 0
+    with pytest.raises(TypeError, match="made by read_arrow"):
+        batch.__arrow_c_array__()
 
 
 def test_batches_may_be_given_back_by_any_thread(log: Path) -> None:

@@ -115,6 +115,8 @@ def test_numbers_reach_their_limits(lsn: int, number: int) -> None:
         (rb"\uD83D\uD83D\uDE00", "\ud83d\U0001f600"),
         (rb"\uD83D\u0041", "\ud83dA"),
         (rb"\uD83D\n", "\ud83d\n"),
+        (rb"\uD83D\uDBFF\uD83D\uE000", "\ud83d\udbff\ud83d\ue000"),
+        (rb"\uD800\uDC00\uDBFF\uDFFF", "\U00010000\U0010ffff"),
         ("\U0001f600é\u2028\x7f\ufeff\uffff".encode(), "\U0001f600é\u2028\x7f\ufeff\uffff"),
         ("é".encode() + rb"\u00e9", "éé"),
     ],

@@ -49,6 +49,7 @@ cdef class Chunk:
     cdef int integer(self, Py_ssize_t i, int64_t *value) noexcept nogil
     cdef int text(self, Py_ssize_t i, Text *text) noexcept nogil
     cdef int find(self, Py_ssize_t *i) noexcept nogil
+    cdef object largest(self, Py_ssize_t i)
     cdef object value(self, Py_ssize_t i, str field)
 
 

@@ -142,6 +142,12 @@ cdef class Chunk:
                 return NULL_VALUE
         return VALUE
 
+    cdef object largest(self, Py_ssize_t i):
+        """The integer that `integer` gives as INT64_MAX."""
+        cdef uint64_t number = 0
+        memcpy(&number, self.integers.base + i * self.integers.stride, 8)
+        return number
+
     cdef object value(self, Py_ssize_t i, str field):
         """The value as an object.
 
@@ -161,7 +167,7 @@ cdef class Chunk:
         if problem == OUTSIDE:
             raise InvalidRecordError(f"{field} is an index outside of its dictionary", field=field)
         if not self.is_text:
-            return number
+            return number if number != INT64_MAX else self.largest(i)
         data = string_at(&self.strings, i, &size)
         try:
             return PyUnicode_DecodeUTF8(<const char *> data, size, NULL)
@@ -177,7 +183,8 @@ cdef class Foreign:
 
     def __dealloc__(self):
         if self.array.release is not NULL:
-            self.array.release(&self.array)
+            with nogil:
+                self.array.release(&self.array)
 
 
 @cython.final
@@ -195,7 +202,8 @@ cdef class Stream:
 
     def __dealloc__(self):
         if self.stream.release is not NULL:
-            self.stream.release(&self.stream)
+            with nogil:     # it may wait for a thread of its own, that needs the GIL
+                self.stream.release(&self.stream)
 
     cdef int read_type(self, Type type) except -1:
         cdef int code
@@ -243,6 +251,8 @@ cdef class Source:
             schema_capsule, array_capsule = values.__arrow_c_array__()
             schema = <ArrowSchema *> PyCapsule_GetPointer(schema_capsule, "arrow_schema")
             array = <ArrowArray *> PyCapsule_GetPointer(array_capsule, "arrow_array")
+            if schema.release is NULL or array.release is NULL:
+                raise ValueError("the Arrow array was taken by somebody else before")
             self.only = Foreign.__new__(Foreign)
             self.only.type = self.type
             self.type.schema = schema[0]
@@ -252,6 +262,8 @@ cdef class Source:
         else:
             capsule = values.__arrow_c_stream__()
             stream = <ArrowArrayStream *> PyCapsule_GetPointer(capsule, "arrow_array_stream")
+            if stream.release is NULL:
+                raise ValueError("the Arrow stream was taken by somebody else before")
             self.stream = Stream.__new__(Stream)
             self.stream.stream = stream[0]
             stream.release = NULL

@@ -20,7 +20,7 @@ from walcore._core.batch cimport (
     ArrowArray, ArrowArrayStream, ArrowSchema, walcore_batch, walcore_batch_add, walcore_batch_lend, walcore_batch_new,
     walcore_batch_release, walcore_batch_reserve, walcore_batch_schema, walcore_batch_seed,
 )
-from walcore._core.jsonstring cimport ESCAPED, HIGH, Span, unescape
+from walcore._core.jsonstring cimport ESCAPED, Span, unescape
 from walcore._core.minted cimport Mint
 from walcore._core.sink cimport Sink
 
@@ -107,7 +107,7 @@ cdef class Appender(Sink):
         """The RecordBatches that are full, in order, and with `begun` the one that isn't yet."""
         cdef walcore_batch *batch
         taken = []
-        if begun and self.batch is not NULL:
+        if begun and self.batch is not NULL and self.batch.rows:
             self.finish_batch()
         while self.head is not NULL:
             batch = self.head
@@ -197,7 +197,7 @@ cdef inline size_t text_of(const walcore_batch *batch) noexcept nogil:
 cdef int point_at(Span *span, bytes text) except -1:
     span.data = <const uint8_t *> PyBytes_AS_STRING(text)
     span.size = PyBytes_GET_SIZE(text)
-    span.flags = HIGH | SURROGATES
+    span.flags = SURROGATES
     return 0
 
 
@@ -219,7 +219,7 @@ cdef class RecordBatch:
             walcore_batch_release(self.batch)
 
     def __len__(self):
-        return <Py_ssize_t> self.batch.rows
+        return 0 if self.batch is NULL else <Py_ssize_t> self.batch.rows
 
     def __arrow_c_schema__(self):
         """The columns' names and types, as a capsule."""
@@ -227,7 +227,10 @@ cdef class RecordBatch:
 
     def __arrow_c_array__(self, requested_schema=None):
         """The schema and the data, as capsules; the types are what they are, whatever is requested."""
-        cdef ArrowArray *array = <ArrowArray *> calloc(1, sizeof(ArrowArray))
+        cdef ArrowArray *array
+        if self.batch is NULL:
+            raise TypeError("RecordBatches are made by read_arrow")
+        array = <ArrowArray *> calloc(1, sizeof(ArrowArray))
         if array is NULL:
             raise MemoryError()
         capsule = PyCapsule_New(array, "arrow_array", drop_array)
@@ -310,7 +313,10 @@ cdef class Stream:
             if batch is not None and walcore_batch_lend(batch.batch, out):
                 raise MemoryError()
         except BaseException as error:
-            self.fail(error)
+            try:
+                self.fail(error)
+            except BaseException:       # it can't even be told: all the same it is no end
+                self.code = self.code or EIO
         return self.code
 
     cdef int fail(self, error) except -1:

@@ -73,18 +73,25 @@ int walcore_batch_reserve(walcore_batch *batch, size_t text)
 
 /* --- dictionaries --------------------------------------------------------------------------------------------------*/
 
+/* The product's halves folded: which bits of it a bit reaches depends on all bits of the seed. */
+static inline uint64_t mix(uint64_t one, uint64_t two)
+{
+    __extension__ typedef unsigned __int128 wide;
+    wide product = (wide)one * two;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
 static uint64_t hash_of(const char *text, size_t size)
 {
     uint64_t hash = hash_seed ^ size;
     uint64_t word;
     for (; size >= 8; text += 8, size -= 8) {
         memcpy(&word, text, 8);
-        hash = (hash ^ word) * hash_seed;
-        hash ^= hash >> 29;
+        hash = mix(hash ^ word, hash_seed);
     }
     word = 0;
     memcpy(&word, text, size);
-    hash = (hash ^ word) * hash_seed;
+    hash = mix(hash ^ word, hash_seed);
     return hash ^ hash >> 32;
 }
 

@@ -155,12 +155,17 @@ cdef inline Py_ssize_t _weight(object text):
     return PyUnicode_GET_LENGTH(text) * <Py_ssize_t> PyUnicode_KIND(text)
 
 
+cdef inline Py_ssize_t _weight_of(Record record):
+    """Bytes of memory that a dictionary takes for it at most, the growing of the dictionary included."""
+    return _weight(record.lexical) + _weight(record.datatype) + _weight(record.language) + ROOM
+
+
 def weigh(list batch not None):
     """Bytes of memory that a dictionary of these Records takes at most, the growing of the dictionary included."""
     cdef Py_ssize_t total = 0
     cdef Record record
     for record in batch:
-        total += _weight(record.lexical) + _weight(record.datatype) + _weight(record.language) + ROOM
+        total += _weight_of(record)
     return total
 
 
@@ -183,7 +188,7 @@ def rows(list records not None, Py_ssize_t start, Py_ssize_t limit):
         if total >= limit and record.id != last:
             break
         last = record.id
-        total += _weight(record.lexical) + _weight(record.datatype) + _weight(record.language) + ROOM
+        total += _weight_of(record)
         out.append((
             record.id, record.turn, record.lsn, str.__str__(record.kind), record.lexical, record.datatype,
             record.language, record.hash,

@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memmove, memset
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
 from walcore._core.crc32c cimport walcore_crc32c
-from walcore._core.endian cimport get_u32_le, put_u32_le
+from walcore._core.endian cimport get_u32_le, get_u64_le, put_u32_le
 
 cdef extern from * nogil:
     """
@@ -117,7 +117,7 @@ cdef inline uint64_t next_bits(const Bits *bits) noexcept nogil:
     cdef uint64_t value = 0
     cdef uint64_t i
     if left >= 8:
-        value = get_u32_le(p) | (<uint64_t>get_u32_le(p + 4) << 32)
+        value = get_u64_le(p)
     else:
         for i in range(left):
             value |= <uint64_t>p[i] << (8 * i)
@@ -173,6 +173,10 @@ cdef class IdRun:
 
     def __len__(self):
         return self.count
+
+    def clear(self):
+        """Forget the ids held."""
+        self.count = 0
 
     cdef bint grow(self) noexcept nogil:
         cdef Py_ssize_t capacity = 2 * self.capacity if self.capacity else PAGE_IDS
@@ -319,7 +323,7 @@ def blocks_in(bytes page not None, uint32_t first, uint32_t key):
         raise ValueError("a page's checksum doesn't hold")
     low, width = data[0], data[1]
     count = data[2] | (<Py_ssize_t>data[3] << 8)
-    if low > 32 or width > 32:
+    if low > 31 or width > 32:
         raise ValueError("a page of impossible widths")
     bits.data = <uint8_t *>data + HEAD
     bits.at = 0

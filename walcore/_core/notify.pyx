@@ -72,11 +72,13 @@ cdef class Bell:
     cdef Notify log         # no_gc_clear keeps it: the waiter must leave its queue
     cdef Waiter waiter
     cdef bint asked         # from `ask` to `take`: the waiter is queued, or its post is due
+    cdef bint made          # the descriptors are: without it, 0 is none of ours
     cdef int ear            # what the selector watches
     cdef int clapper        # what is written to, the same where there is eventfd
 
     def __cinit__(self, Notify log not None):
         self.ear = self.clapper = -1
+        self.made = True
         self.log = log
         if hasattr(os, "eventfd"):
             self.ear = self.clapper = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -87,8 +89,9 @@ cdef class Bell:
         walcore_wake_init_fd(&self.waiter.wake, self.clapper)
 
     def __dealloc__(self):
-        self.leave()
-        self.close_descriptors()
+        if self.made:
+            self.leave()
+            self.close_descriptors()
 
     def fileno(self):
         """The descriptor to be watched for reading; -1 after `close`."""

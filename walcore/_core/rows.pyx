@@ -94,9 +94,10 @@ cdef class Column:
                 self.length += (<Chunk>chunk).length
         else:
             if type(values) is not list and type(values) is not range:
-                self.values = self.as_tuple(values, scalar)
-                if self.values is None:
+                taken = self.as_tuple(values, scalar)
+                if taken is None:
                     return
+                self.values = taken
             self.form = OBJECTS
             self.length = len(self.values)
         self.step = 1
@@ -118,7 +119,6 @@ cdef class Column:
             if scalar is not int or not hasattr(values, "__index__"):
                 raise TypeError(f"{self.name} must be a sequence or one {scalar.__name__} for all rows, "
                                 f"not {type(values).__name__}") from None
-            self.values = values
         return taken
 
     cdef int next_chunk(self, Py_ssize_t row) except -1:
@@ -196,7 +196,7 @@ cdef class Rows:
         free(self.mints)
 
     cdef Mint *room_for_one(self) except NULL:
-        """The place of the next row, zeroed the first time."""
+        """The place of the next row."""
         cdef Py_ssize_t capacity
         cdef Mint *grown
         if self.count == self.capacity:

@@ -5,6 +5,8 @@ from libc.stdint cimport int64_t
 
 from walcore._core.minted cimport Mint
 
+from walcore.errors import InvalidRecordError
+
 
 cdef class Sink:
     """Takes records without the GIL.
@@ -31,7 +33,9 @@ cdef class Sink:
         Raises:
             InvalidRecordError: it can't be taken.
         """
-        raise NotImplementedError
+        cdef Mint mint
+        mint.lsn = record.lsn
+        self.add(&mint)
 
     cdef int add(self, const Mint *mint) noexcept nogil:
         """Take a record: 0, or what is wrong with it, for `refuse`.  Who takes it in has this note it."""
@@ -43,8 +47,8 @@ cdef class Sink:
         return 0
 
     cdef int refuse(self, int problem, int64_t lsn) except -1:
-        """Raise for what `add` didn't take."""
-        raise NotImplementedError
+        """Raise for what `add` didn't take; here it takes all."""
+        raise InvalidRecordError(f"the record with LSN {lsn} can't be taken")
 
 
 @cython.final

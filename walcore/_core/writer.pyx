@@ -40,7 +40,7 @@ cdef int64_t LAST_LSN = 0x7FFFFFFFFFFFFFFF - (1 << 31)
 # Packing less than this takes no longer than giving the GIL away and taking it back.
 cdef Py_ssize_t PACK_WITHOUT_GIL = 32768
 
-CALLS = ("", "write", "fdatasync", "ftruncate", "fstat", "rotate", "finish", "purge", "fallocate")
+CALLS = ("", "write", "fdatasync", "ftruncate", "fstat", "rotate", "finish", "purge")
 
 
 @cython.final

@@ -28,7 +28,7 @@ def tell(text: str) -> None:
 
 
 def write_lines(lines: Iterable[str]) -> None:
-    """Lines of data on stdout, in UTF-8; a lone surrogate becomes its `\\uXXXX`, which is right in JSON too."""
+    """Lines of data on stdout, in UTF-8; a lone surrogate becomes its escape, `\\ud800`, as in JSON."""
     sys.stdout.flush()
     write = sys.stdout.buffer.write
     for line in lines:
