@@ -11,7 +11,6 @@ import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Self
 
 from walcore._core.encode import crc32c
@@ -41,6 +40,8 @@ _RUN_IDS: Final = 1 << 17
 # A block above this holds a large frame, which isn't gathered in memory on an index's word.
 _MOST_BLOCK_BYTES: Final = 4 * BLOCK_BYTES
 _MOST_PAGE_BYTES: Final = 16 * 1024
+# Who has to look into more reads the segment: nobody's memory is filled with places to look.
+_MOST_BLOCKS: Final = 1024
 # One reading of so many bytes has all but the pages of most indexes.
 _FOOT_BYTES: Final = 24 * 1024
 _MOST_FOOT_BYTES: Final = 8 * 1024 * 1024
@@ -88,15 +89,19 @@ class Index:
             return False
         return read_at(sealed, TAIL_BYTES, size - TAIL_BYTES) == self.sealed_tail
 
-    def blocks(self) -> list[Block]:
-        """All blocks; none if decompressing can only begin at the file's beginning.  Raises ValueError if damaged."""
-        blocks = []
-        for (start, before), (end, behind) in pairwise(_BOUNDARY.iter_unpack(self.boundaries)):
-            if not start < end <= self.sealed_size or not before < behind:
-                msg = "blocks out of order"
-                raise ValueError(msg)
-            blocks.append(Block(start, end, behind - before))
-        return blocks
+    @property
+    def block_count(self) -> int:
+        """How many blocks there are; 0 if decompressing can only begin at the file's beginning."""
+        return max(0, len(self.boundaries) // _BOUNDARY.size - 1)
+
+    def block(self, number: int) -> Block:
+        """One of them.  Raises ValueError if it is damaged."""
+        start, before = _BOUNDARY.unpack_from(self.boundaries, number * _BOUNDARY.size)
+        end, behind = _BOUNDARY.unpack_from(self.boundaries, (number + 1) * _BOUNDARY.size)
+        if not start < end <= self.sealed_size or not before < behind:
+            msg = "blocks out of order"
+            raise ValueError(msg)
+        return Block(start, end, behind - before)
 
     def numbers(self, fd: int, id: int) -> set[int]:
         """The numbers of the blocks in which `id` can be; `fd` is the index, open.  Raises ValueError if damaged."""
@@ -109,7 +114,9 @@ class Index:
         return found
 
     def check(self, fd: int) -> None:
-        """Read every page of the index, open as `fd`.  Raises ValueError if one is damaged."""
+        """Look at every block and read every page of the index, open as `fd`.  Raises ValueError if one is damaged."""
+        for number in range(self.block_count):
+            self.block(number)
         for at, (*_, table) in enumerate(self.runs):
             for first_key, page in self._pages(fd, at, 0, len(table) // _PAGE.size):
                 blocks_in(page, first_key, _MOST_KEY)
@@ -152,7 +159,7 @@ def read_index(fd: int, size: int) -> Index | None:
 def _parse(foot: bytes, size: int, pages_end: int) -> Index | None:
     """Raises struct.error if the foot ends too early."""
     magic, sealed_size, tail, flags, header_size, boundaries, runs = _HEAD.unpack_from(foot)
-    if magic != _MAGIC or not CRC_SIZE + LENGTH_SIZE < header_size <= MAX_HEADER_BYTES:
+    if magic != _MAGIC or not 0 < header_size - CRC_SIZE - LENGTH_SIZE <= MAX_HEADER_BYTES:
         return None
     at = _HEAD.size + header_size
     frame = foot[_HEAD.size : at]
@@ -195,7 +202,6 @@ def check_index(directory: Directory, name: str, *, pages: bool) -> tuple[IndexS
             if not pair.fits:
                 return IndexState.STALE, size
             if pages:
-                pair.index.blocks()
                 pair.index.check(pair.fd)
             return IndexState.SOUND, size
     except OSError:
@@ -264,8 +270,9 @@ def _blocks_for(index: Index, fd: int, id: int) -> tuple[Block, ...] | None:
     numbers = index.numbers(fd, id)
     if not numbers:
         return ()
-    blocks = index.blocks()
-    return tuple(blocks[number] for number in sorted(numbers)) if max(numbers) < len(blocks) else None
+    if len(numbers) > _MOST_BLOCKS or max(numbers) >= index.block_count:
+        return None
+    return tuple(map(index.block, sorted(numbers)))
 
 
 def read_block(fd: int, block: Block) -> bytes | None:
@@ -284,7 +291,8 @@ def read_block(fd: int, block: Block) -> bytes | None:
 class IndexBuilder:
     """Makes the index of one sealed segment while its frames pass; `ids` is for the decoder.
 
-    What is collected is held in bounded memory and written to a temporary file.  It must be `finish`ed or `abandon`ed.
+    What is collected is held in bounded memory and written to a temporary file; what fails there is told by `finish`,
+    so that it ends nobody's pass over the segment.  It must be `finish`ed or `abandon`ed.
     """
 
     def __init__(self, directory: Directory, name: str, header: Header) -> None:
@@ -298,6 +306,7 @@ class IndexBuilder:
         self._offset = 0
         self._boundaries: list[tuple[int, int]] = []
         self._runs: list[tuple[int, int, int, bytes]] = []
+        self._failure: Exception | None = None
 
     @property
     def path(self) -> Path:
@@ -316,8 +325,14 @@ class IndexBuilder:
 
     def relieve(self, source: int) -> None:
         """Write ids that became many; `source` is the segment, open, whose permissions the index gets."""
-        if len(self.ids) >= _RUN_IDS:
-            self._write_run(source)
+        if len(self.ids) < _RUN_IDS:
+            return
+        if self._failure is None:
+            try:
+                self._write_run(source)
+            except (OSError, MemoryError, OverflowError) as exc:
+                self._failure = exc
+        self.ids.clear()
 
     def finish(self, source: int, sealed_size: int, sealed_tail: bytes, *, tells: bool = True) -> None:
         """Put the index, on disk, beside its segment; without `tells` one that says that all must be read.
@@ -326,6 +341,8 @@ class IndexBuilder:
             OSError, MemoryError, OverflowError: there is none, and nothing of it is left.
         """
         try:
+            if self._failure is not None:
+                raise self._failure
             if tells and len(self.ids):
                 self._write_run(source)
             foot = self._foot(sealed_size, sealed_tail, tells=tells)

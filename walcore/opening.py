@@ -250,10 +250,13 @@ class _Opener:
             self.warnings.append(f"removed {removed - len(names)} more of these")
 
     def _remove_orphans(self) -> None:
-        """RDF4J's purge leaves the indexes of what it deletes."""
+        """Indexes that nothing needs or mends: RDF4J's purge leaves those of what it deletes, and a small segment has
+        none.
+        """
         names = {name for name in self.directory.names() if is_index_name(name) or is_segment_name(name)}
+        small = {segment.name for segment in self.kept if segment.sealed and segment.size < MIN_SEALED_BYTES}
         for name in sorted(filter(is_index_name, names)):
-            if name.removesuffix(INDEX_SUFFIX) not in names:
+            if name.removesuffix(INDEX_SUFFIX) in small or name.removesuffix(INDEX_SUFFIX) not in names:
                 with suppress(OSError):  # nobody needs it, and a folder in its place stays
                     self.directory.drop(name)
 

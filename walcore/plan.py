@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from walcore.files import advised, told
+from walcore.files import advised, closing_at_error, told
 from walcore.format import is_segment_name
 from walcore.frames import Fault, FaultKind, SegmentCheck, check_segment
 from walcore.state import Loss, State, find_state
@@ -265,6 +265,15 @@ def missing(number: int, end: int) -> Iterator[Fault]:
         yield Fault(FaultKind.MISSING_SEGMENT, name, 0, "no file has this number")
 
 
+def _now(directory: Directory, segment: Segment, fd: int) -> Segment | None:
+    """What has the segment's name now, if it is the file that is open as `fd`."""
+    # An inode number says nothing by itself, it is given out again; while the descriptor is open it isn't.
+    now = directory.segment(segment.name, forbidden=True)
+    with told("stat", segment.path):
+        inode = calls.fstat(fd).st_ino
+    return now if now is not None and now.inode == inode else None
+
+
 def open_listed(directory: Directory, segment: Segment) -> tuple[int, Segment] | Fault:
     """Open a segment of a listing for reading, under its new name if it was sealed or copied since.
 
@@ -290,18 +299,13 @@ def open_listed(directory: Directory, segment: Segment) -> tuple[int, Segment] |
             detail = "not a regular file"
             break
         else:
-            # An inode number says nothing by itself, it is given out again; while the descriptor is open it isn't.
-            kept = False
-            try:
-                now = directory.segment(segment.name, forbidden=True)
-                with told("stat", segment.path):
-                    inode = calls.fstat(fd).st_ino
-                if now is not None and now.inode == inode and _same(now, segment):
-                    kept = True
-                    return fd, segment if now.inode == segment.inode else now
-            finally:
-                if not kept:
-                    calls.close(fd)
+            with closing_at_error(fd):
+                now = _now(directory, segment, fd)
+            if now is not None and _same(now, segment):
+                return fd, segment if now.inode == segment.inode else now
+            calls.close(fd)
+            if now is not None and now.inode == segment.inode and now.header is None:
+                return _headless_fault(now)  # its header was known from elsewhere
         again = [one for one in list_all(directory) if _same(one, segment)]
         if not again:
             return Fault(FaultKind.MISSING_SEGMENT, segment.name, 0, detail)

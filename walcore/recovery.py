@@ -13,6 +13,7 @@ from functools import reduce
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
+from sys import getsizeof
 from typing import TYPE_CHECKING, Final
 
 from walcore._core.decode import Record, index, same_value, turn_of, weigh
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 MIN_MEMORY: Final = 1024 * 1024
 """The least `max_memory`."""
 MAX_CONFLICTS: Final = 10_000
-"""So many are kept where memory is bounded."""
+"""So many are kept at most where memory is bounded."""
 _ID: Final = attrgetter("id")
 _CHOICES: Final = ("last", "first", "error")
 
@@ -45,7 +46,7 @@ class Conflict:
 class Recovered:
     """What a log holds: `records` by id, the `conflicts` in the order met, and the reader's `report`.
 
-    `conflicts_left_out` counts those behind MAX_CONFLICTS, where memory is bounded.
+    `conflicts_left_out` counts those behind MAX_CONFLICTS, and behind `max_memory` bytes, where memory is bounded.
     """
 
     records: Mapping[int, Record]
@@ -74,8 +75,10 @@ def recover(
             segment that of the higher LSN), "first", the one met first, as RDF4J has it, or "error".
         mode: how to read, see `read`.
         max_memory: bytes that the dictionary may take in memory, None for any number.  What reading takes, 5 to 10 MiB,
-            isn't counted.  Conflicts come in the order of ids then, but for those within a segment, and of three values
-            of one id other pairs may be told.
+            isn't counted, nor are conflicts, which may take as much again; and all that the segments have of one id is
+            in memory at once.  Conflicts come in the order of ids then, but for those within a segment, and of three
+            values of one id other pairs may be told.  The temporary file lies in the folder that `tempfile` takes (the
+            variable TMPDIR), which must be on a disk to be of any use, and takes up to twice what is in the log.
 
     Raises:
         IncompleteError: the log isn't complete; `.records` and `.report` hold what there is.
@@ -117,7 +120,6 @@ class _Gathered:
         self.on_conflict = on_conflict
         self.conflicts: list[Conflict] = []
         self.conflicts_left_out = 0
-        self._most_conflicts: float = float("inf")
         self._records: dict[int, Record] = {}
         self._before: dict[int, Record] = {}
         self._place = -1
@@ -153,11 +155,11 @@ class _Gathered:
         if self.on_conflict == "error":
             msg = f"{self.path} gives id {old.id} two values, with LSN {old.lsn} and LSN {new.lsn}"
             raise CorruptionError(msg, kind="conflict", lsn=new.lsn)
-        if len(self.conflicts) < self._most_conflicts:
-            self.conflicts.append(Conflict(old.id, kept, dropped))
-        else:
-            self.conflicts_left_out += 1
+        self._tell(Conflict(old.id, kept, dropped))
         return kept
+
+    def _tell(self, conflict: Conflict) -> None:
+        self.conflicts.append(conflict)
 
 
 class _Bounded(_Gathered):
@@ -165,8 +167,8 @@ class _Bounded(_Gathered):
 
     def __init__(self, path: Path, on_conflict: str, max_memory: int) -> None:
         super().__init__(path, on_conflict)
-        self._most_conflicts = MAX_CONFLICTS
         self._max_memory = max_memory
+        self._conflicts_weight = 0
         self._weight = 0
         self._earlier: list[Record] = []
         self._file: SpillFile | None = None
@@ -186,6 +188,14 @@ class _Bounded(_Gathered):
         with self._file:
             return SpilledRecords(map(self._settled, chunks))
 
+    def _tell(self, conflict: Conflict) -> None:
+        for one in (conflict.kept, conflict.dropped):
+            self._conflicts_weight += sum(map(getsizeof, (one.lexical, one.datatype, one.language)))
+        if len(self.conflicts) < MAX_CONFLICTS and self._conflicts_weight <= self._max_memory:
+            self.conflicts.append(conflict)
+        else:
+            self.conflicts_left_out += 1
+
     def _end_turn(self) -> None:
         self._earlier += self._before.values()
         self._before.clear()
@@ -203,7 +213,11 @@ class _Bounded(_Gathered):
             self._file = SpillFile()
         self._runs.append(self._file.write([self._sorted()]))
         if len(self._runs) * 2 * BLOCK > self._max_memory:  # merging them takes a block of each
-            self._runs = [self._file.write(merged(map(self._file.read, self._runs)))]
+            # Into a file of its own: what the runs took is given back.
+            fresh = SpillFile()
+            with self._file:
+                self._runs = [fresh.write(merged(map(self._file.read, self._runs)))]
+            self._file = fresh
 
     def _settled(self, records: list[Record]) -> list[Record]:
         """One of each id."""

@@ -128,7 +128,9 @@ class GzipSource:
         self.damage: tuple[str, str] | None = None
         self._fd, self._size, self._path = fd, size, path
         self.given = 0
-        self._start(inflater or codec(), CHUNK)
+        self._start(inflater or codec())
+        self._careful = False
+        """Bytes are asked for one at a time, once `_again` bytes that were given before have gone by."""
         self._again = 0
         self._scout: GzipSource | None = None
         self._doubtful = False
@@ -138,10 +140,10 @@ class GzipSource:
         self._total: int | None = None
         """Bytes in all, once a scout came to their end."""
 
-    def _start(self, inflater: Any, piece: int) -> None:
+    def _start(self, inflater: Any) -> None:
         self.file = PlainSource(self._fd, self._size, self._path)
         self._inflater = inflater
-        self._piece = piece
+        self._piece = CHUNK
         self._input = b""
         self.stream: Any = None
         self._members = 0
@@ -192,33 +194,46 @@ class GzipSource:
 
     def readinto(self, room: memoryview) -> int:
         """See Source."""
-        got, careful = 0, self._piece < CHUNK
+        got = 0
         while got < len(room) and not self._ended and (self.stream is not None or self._next_member()):
-            most = min(self._again, CHUNK) or (1 if careful else min(len(room), CHUNK))
+            most = min(self._again, CHUNK) or (1 if self._careful else min(len(room), CHUNK))
             try:
                 data = self.stream.decompress(self._input, most)
             except self._inflater.error as error:
-                if careful:
+                if self._careful:
                     self._end("corrupt_frame", f"damaged gzip: {error}")
                     break
-                careful, self._again = True, self.given
-                self._start(zlib, _CAREFUL_BYTES)
+                self._do_again()
                 continue
             self._after(data)
-            if self.damage and not careful and self._inflater is not zlib:
+            if self.damage and not self._careful and self._inflater is not zlib:
                 # isal keeps back the last bytes of a stream that was cut off, zlib gives all that can be had.
-                self.damage, careful, self._again = None, True, self.given
-                self._start(zlib, _CAREFUL_BYTES)
+                self._do_again()
                 continue
             if self._again:
                 self._again -= len(data)
+                if not self._again:
+                    self._go_slowly()
             elif data:
                 room[got : got + len(data)] = data
                 got += len(data)
-                if not careful:
+                if not self._careful:
                     break
         self.given += got
         return got
+
+    def _do_again(self) -> None:
+        """Begin anew, by zlib: what was given is passed over, then every byte is had by itself."""
+        self._start(zlib)
+        self.damage, self._careful, self._again = None, True, self.given
+        if not self._again:
+            self._go_slowly()
+
+    def _go_slowly(self) -> None:
+        """Each call copies what it leaves of its input: from here on there is little of it."""
+        self.file.offset -= len(self._input)
+        self._input = b""
+        self._piece = _CAREFUL_BYTES
 
     def _after(self, data: bytes) -> None:
         """Note what the stream left of its input; go on to the next member behind its end."""

@@ -11,11 +11,13 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from operator import attrgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import ujson
 
 from walcore._core.decode import Record, of_rows, rows
+from walcore.files import told
 from walcore.record import ValueKind
 from walcore.system import calls, read_at
 
@@ -47,6 +49,8 @@ class SpillFile:
 
         self.fd, name = tempfile.mkstemp(prefix="walcore-")
         self.close = weakref.finalize(self, calls.close, self.fd)
+        self.path = Path(name)
+        """What it was called, for errors."""
         calls.unlink(name)
         self.size = 0
 
@@ -73,17 +77,20 @@ class SpillFile:
 
     def _append(self, block: bytes) -> None:
         data = memoryview(len(block).to_bytes(_SIZE, "little") + block)
-        while data:
-            done = calls.pwrite(self.fd, data, self.size)
-            self.size, data = self.size + done, data[done:]
+        with told("write", self.path):
+            while data:
+                done = calls.pwrite(self.fd, data, self.size)
+                self.size, data = self.size + done, data[done:]
 
     def block(self, at: int) -> tuple[list[Record], int]:
         """The records of the block at byte `at`, and where the next one is."""
         if not self.close.alive:
             msg = "the temporary file of these records is closed"
             raise ValueError(msg)
-        size = int.from_bytes(read_at(self.fd, _SIZE, at), "little")
-        return of_rows(ujson.loads(read_at(self.fd, size, at + _SIZE)), _KINDS), at + _SIZE + size
+        with told("read", self.path):
+            size = int.from_bytes(read_at(self.fd, _SIZE, at), "little")
+            block = read_at(self.fd, size, at + _SIZE)
+        return of_rows(ujson.loads(block), _KINDS), at + _SIZE + size
 
     def read(self, run: Run) -> Iterator[list[Record]]:
         """The records of a run, block by block."""
@@ -118,7 +125,8 @@ def _filled(head: _Head) -> _Head:
 class SpilledRecords(Mapping[int, Record]):
     """The records of a log by id, in a temporary file: read-only, iterated by rising id, a block at a time in memory.
 
-    `close()` gives the file back, as dropping the mapping does; so does leaving a `with` block.
+    The file has no name, and lies in the folder that `tempfile` takes (TMPDIR).  `close()` gives it back, as dropping
+    the mapping does; so does leaving a `with` block.
 
     Raises:
         OSError: reading the file fails.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 import pytest
 from arrows import pyarrow, records
 
 import walcore
+from walcore.config import DEFAULT_FILE_MODE
 
 parquet = pytest.importorskip("pyarrow.parquet")
 
@@ -34,6 +36,28 @@ def test_the_file_holds_every_record(run, values, tmp_path, monkeypatch):
     done = run("export", values, "--parquet", target)
     assert (done.status, done.out, done.err) == (0, "", f"walcore: 10 records written to {target}\n")
     assert written(target) == (list(walcore.read(values)), 4)
+
+
+def test_the_file_is_on_disk_before_it_has_its_name(run, values, tmp_path, monkeypatch):
+    target = tmp_path / "values.parquet"
+    target.write_text("from before")
+    synced = []
+
+    def fsync(fd):
+        synced.append((os.fstat(fd).st_ino, os.fstat(fd).st_size, target.read_bytes()))
+
+    monkeypatch.setattr("walcore.cli.files.os.fsync", fsync)
+    assert run("export", values, "--parquet", target).status == 0
+    assert synced == [(target.stat().st_ino, target.stat().st_size, b"from before")]
+
+
+@pytest.mark.parametrize("length", [8, 247])
+def test_strangers_may_not_read_the_file_and_its_name_may_be_long(run, values, tmp_path, length):
+    target = tmp_path / ("x" * length + ".parquet")
+    assert run("export", values, "--parquet", target).status == 0
+    assert target.stat().st_mode & 0o777 & ~DEFAULT_FILE_MODE == 0
+    assert len(written(target)[0]) == 10
+    assert sorted(tmp_path.iterdir()) == [values, target]
 
 
 def test_an_empty_log_is_a_file_without_rows(run, tmp_path):
@@ -76,3 +100,14 @@ def test_without_pyarrow_the_extra_is_named(run, values, tmp_path, monkeypatch):
     assert done.status == 4
     assert "arrow" in done.err
     assert not (tmp_path / "f").exists()
+
+
+def test_an_error_of_reading_names_what_was_read(run, values, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("walcore.system.calls.preadv", refuse)
+    done = run("export", values, "--parquet", tmp_path / "values.parquet")
+    assert done.status == 4
+    assert "wal-0.v1" in done.err
+    assert "parquet" not in done.err

@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("rich")
 
 from walcore.cli import output
+from walcore.cli.indexes import described
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,24 @@ def test_one_thing_is_no_plural():
     ]
     assert output.count(2, "entry", "entries") == "2 entries"
     assert output.count(1_200_000) == "1,200,000"
+
+
+@pytest.mark.parametrize(
+    ("stale", "damaged", "words"),
+    [
+        (0, 0, ""),
+        (1, 0, "; 1 of another file: the next opening makes them anew"),
+        (0, 2, "; 2 damaged: delete them, the next opening makes them anew"),
+        (
+            3,
+            1,
+            (
+                "; 3 of another file: the next opening makes them anew"
+                "; 1 damaged: delete them, the next opening makes them anew"
+            ),
+        ),
+    ],
+)
+def test_indexes_that_are_of_no_use_are_told(stale, damaged, words):
+    facts = {"indexes": 4, "indexes_stale": stale, "indexes_damaged": damaged, "index_bytes": 1500}
+    assert described(facts) == "4 of sealed segments, 1.5 kB" + words

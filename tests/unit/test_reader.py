@@ -390,6 +390,53 @@ def test_counting_makes_the_same_report_and_no_records(tmp_path: Path) -> None:
     assert list(read(logs.write(tmp_path / "empty", "other", b"").parent).counts()) == []
 
 
+@pytest.mark.parametrize(
+    ("mode", "headless", "count"),
+    [
+        # Without a header a segment ends STRICT and STOP before anything is read.
+        (ReadMode.STRICT, False, 2999),
+        (ReadMode.STOP, False, 2999),
+        (ReadMode.SEGMENT, False, 3019),
+        (ReadMode.SEGMENT, True, 3019),
+        (ReadMode.SALVAGE, False, 3029),
+        (ReadMode.SALVAGE, True, 3039),
+    ],
+)
+def test_counts_are_those_of_the_records_that_are_read_whatever_the_damage(
+    tmp_path: Path, mode: ReadMode, headless: bool, count: int
+) -> None:
+    records = [logs.Record(lsn, lsn, "IBLN"[lsn % 4], "x") for lsn in range(1, 3041)]
+    damaged = bytearray(logs.mint(records[2999]))
+    damaged[30] ^= 1
+    # Damage in a sealed segment can have the frames of the 32 KiB before come again.
+    again = b"".join(map(logs.mint, records[2999 - 512 : 2999]))
+    behind = b"".join(map(logs.mint, records[3000:3010]))
+    content = logs.plain(records[:2999]) + bytes(damaged) + again + behind
+    logs.write(tmp_path, "wal-1.v1.gz", logs.sealed(content, 3010))
+    if headless:
+        logs.write(tmp_path, "wal-3011.v1", bytes(8) + logs.plain(records[3010:3020], 2)[8:])
+    logs.write(tmp_path, "wal-3021.v1", logs.plain(records[3020:], 3))
+    outcomes = []
+    for counting in (False, True):
+        reader = read(tmp_path, mode=mode)
+        kinds: dict[str, int] = {}
+        said = ""
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            try:
+                if counting:
+                    for counts in reader.counts():
+                        kinds = {kind: number for kind, number in counts.items() if number}
+                else:
+                    for one in reader:
+                        kinds[one.kind] = kinds.get(one.kind, 0) + 1
+            except CorruptionError as error:
+                said = str(error)
+        outcomes.append((kinds, reader.report, said, [str(warning.message) for warning in told]))
+    assert outcomes[1] == outcomes[0]
+    assert sum(outcomes[1][0].values()) == outcomes[1][1].records == count
+
+
 def test_a_reader_shows_what_it_reads_and_how(tmp_path: Path) -> None:
     assert repr(read(tmp_path, mode="salvage")) == f"Reader({str(tmp_path)!r}, mode='SALVAGE')"
     with pytest.raises(TypeError, match="not int"):

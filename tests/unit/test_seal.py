@@ -231,6 +231,105 @@ def test_the_listener_is_called_in_order_and_may_fail(directory: Directory, capl
     assert sum("on_force failed" in record.message for record in caplog.records) == 2
 
 
+@pytest.fixture
+def indexing(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """In place of the making of indexes, which takes until `go` is set: the names `begun` and `made`."""
+    told: dict[str, Any] = {"begun": [], "made": [], "go": threading.Event()}
+
+    def make(_: Directory, segment: Segment, pause: Callable[[], None]) -> bool:
+        told["begun"].append(segment.name)
+        while not told["go"].is_set():
+            pause()
+            time.sleep(0.001)
+        told["made"].append(segment.name)
+        return True
+
+    monkeypatch.setattr(seal_module, "index_segment", make)
+    return told
+
+
+def test_an_index_being_made_gives_way_to_a_segment_and_is_made_afterwards(
+    directory: Directory, indexing: dict[str, Any]
+) -> None:
+    one, two, three = made(
+        directory, wal_1_gz=sealed(plain(1, [1]), 1), wal_2_gz=sealed(plain(2, [2]), 2), wal_3=plain(3, [3])
+    )
+    sealer = Sealer(directory)
+    sealer.index([one, two])
+    wait_for(lambda: indexing["begun"] == [one.name])
+    assert (sealer.index_backlog, sealer.backlog) == (2, 0)
+    sealer.submit(three)
+    wait_for(lambda: sealer.sealed == 1)
+    wait_for(lambda: len(indexing["begun"]) == 2)
+    assert indexing["made"] == []
+    assert sealer.index_backlog == 2
+    indexing["go"].set()
+    wait_for(lambda: sealer.index_backlog == 0)
+    assert sorted(indexing["made"]) == [one.name, two.name]
+    assert sealer.close(10)
+
+
+@pytest.mark.parametrize("how", ["close", "stop"])
+def test_indexes_are_given_up_at_once(directory: Directory, indexing: dict[str, Any], how: str) -> None:
+    one, two = made(directory, wal_1_gz=sealed(plain(1, [1]), 1), wal_2_gz=sealed(plain(2, [2]), 2))
+    sealer = Sealer(directory)
+    sealer.index([one, two])
+    wait_for(lambda: indexing["begun"] == [one.name])
+    if how == "stop":
+        assert sealer.stop() == []
+        assert sealer.index_backlog == 0  # what was begun is let go of when stop returns
+        time.sleep(0.02)
+    assert sealer.close(10)
+    assert (indexing["begun"], indexing["made"], sealer.index_backlog) == ([one.name], [], 0)
+
+
+def test_stop_returns_when_the_index_being_made_touches_nothing_any_more(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def make(*_: object) -> bool:
+        begun.set()
+        go.wait(10)
+        return True
+
+    monkeypatch.setattr(seal_module, "index_segment", make)
+    (one,) = made(directory, wal_1_gz=sealed(plain(1, [1]), 1))
+    sealer = Sealer(directory)
+    sealer.index([one])
+    assert begun.wait(10)
+    stopping = threading.Thread(target=sealer.stop)
+    stopping.start()
+    stopping.join(0.05)
+    assert stopping.is_alive()
+    go.set()
+    stopping.join(10)
+    assert not stopping.is_alive()
+    assert sealer.close(10)
+
+
+@pytest.mark.parametrize("error", [MemoryError("no"), OverflowError("no"), OSError(errno.ENOSPC, "no")])
+def test_a_segment_is_sealed_without_an_index_that_cannot_be_made(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(seal_module.IndexBuilder, "finish", refuse)
+    (segment,) = made(directory, wal_5=plain(3, range(5, 4000)))
+    seal_segment(directory, segment)
+    assert sorted(folders.tree(directory.path)) == ["wal-5.v1.gz"]
+    assert "no index was made" in caplog.text
+
+
+def test_a_segment_that_has_a_summary_stays_plain(directory: Directory) -> None:
+    content = plain(1, [1, 2])
+    (segment,) = made(directory, wal_1=content + oracle.summary_frame(2, zlib.crc32(content)))
+    with pytest.raises(SealError, match="has a summary"):
+        seal_segment(directory, segment)
+    assert sorted(folders.tree(directory.path)) == ["wal-1.v1"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
 def test_sealing_gives_way_to_everything_else(directory: Directory) -> None:
     found: list[int] = []

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import logs
+import oracle
 import pytest
 
+import walcore
 from walcore.errors import WalDamageWarning
 from walcore.search import find
 
@@ -56,6 +58,31 @@ def test_damage_that_may_hide_a_newer_one_gives_a_warning(tmp_path: Path) -> Non
     assert one is not None
     assert one.lsn == 2
     assert find(tmp_path, 8) is not None  # the newest segment has it: what lies before doesn't matter
+
+
+def test_the_end_of_a_segment_that_went_between_two_records_gives_a_warning(tmp_path: Path) -> None:
+    with walcore.open(tmp_path / "wal") as wal:
+        for lsn in range(1, 4):
+            wal.log_mint(5, "I", f"value {lsn}")
+    (path,) = (tmp_path / "wal").glob("wal-*")
+    *_, last = oracle.frames(path.read_bytes())
+    path.write_bytes(path.read_bytes()[: -len(last)])
+    with pytest.warns(WalDamageWarning, match="a newer record of id 5 may be missing: .* known to be on disk"):
+        one = find(tmp_path / "wal", 5)
+    assert one is not None
+    assert one.lexical == "value 2"
+
+
+def test_damage_of_the_other_file_of_a_segment_gives_a_warning(tmp_path: Path) -> None:
+    content = logs.plain(PARTS[0])
+    logs.write(tmp_path, "wal-50.v1", content[:-5])  # torn, which by itself is no damage
+    broken = bytearray(content)
+    broken[-100] ^= 1
+    logs.write(tmp_path, "wal-50.v1.gz", logs.sealed(bytes(broken), 50))
+    with pytest.warns(WalDamageWarning, match=r"a newer record of id 7 may be missing: .* in wal-50\.v1\.gz"):
+        one = find(tmp_path, 7)
+    assert one is not None
+    assert one.lsn == 2
 
 
 def test_arguments_are_checked(tmp_path: Path) -> None:

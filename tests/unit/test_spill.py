@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from pathlib import Path
 
 import logs
@@ -74,6 +76,17 @@ def test_a_log_that_does_not_fit_is_a_mapping_by_rising_id(spilled: SpilledRecor
         spilled[5000]
 
 
+def test_an_id_between_those_of_the_log_is_missing(tmp_path: Path, heavy: None) -> None:
+    logs.log(tmp_path, [logs.record(lsn, id=lsn * 3) for lsn in range(1, 2003)])
+    records = recover(tmp_path, max_memory=MIN_MEMORY).records
+    assert isinstance(records, SpilledRecords)
+    for id_ in range(3 * 2003 + 5):
+        one = records.get(id_)
+        assert (id_ in records, one and one.id) == (
+            (True, id_) if id_ % 3 == 0 and 0 < id_ < 3 * 2003 else (False, None)
+        )
+
+
 def test_no_name_is_left_in_the_folder_and_no_descriptor_behind(
     log: Path, heavy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +99,9 @@ def test_no_name_is_left_in_the_folder_and_no_descriptor_behind(
     assert len(list(Path("/dev/fd").iterdir())) == before
     with pytest.raises(ValueError, match="is closed"):
         list(records)
+    with pytest.raises(ValueError, match="is closed"):
+        records[RECORDS[0].id]
+    records.close()  # again
     found = recover(log, max_memory=MIN_MEMORY)
     del found
     assert len(list(Path("/dev/fd").iterdir())) == before
@@ -149,6 +165,27 @@ def test_many_runs_are_merged_before_there_are_too_many(
     assert most == 3
 
 
+def test_a_run_is_written_whenever_the_bound_is_passed_and_not_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[int] = []
+
+    def measuring(runs: Iterable[Iterator[list[logs.Record]]]) -> Iterator[list[logs.Record]]:
+        kept = [list(run) for run in runs]
+        lengths.extend(sum(map(len, run)) for run in kept)
+        return merged(map(iter, kept))
+
+    monkeypatch.setattr(recovery, "merged", measuring)
+    monkeypatch.setattr(recovery, "weigh", lambda _: MIN_MEMORY // 4)
+    logs.log(tmp_path, *(RECORDS[start : start + 100] for start in range(0, 1200, 100)))
+    assert list(recover(tmp_path, max_memory=MIN_MEMORY).records.values()) == sorted(
+        RECORDS[:1200], key=attrgetter("id")
+    )
+    assert lengths == [500, 500, 200]
+    logs.log(tmp_path / "just", *(RECORDS[start : start + 100] for start in range(0, 400, 100)))
+    assert isinstance(recover(tmp_path / "just", max_memory=MIN_MEMORY).records, dict)
+
+
 def test_records_of_one_id_are_never_in_two_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spill, "BLOCK", 1)
     records = [logs.record(lsn, id=lsn // 5) for lsn in range(1, 40)]
@@ -177,3 +214,50 @@ def test_memory_stays_within_the_bound(tmp_path: Path) -> None:
     print(f"{rise:.1f} MiB")
     assert (kind, count) == ("SpilledRecords", 100_000)
     assert rise < 8 + 8  # the bound, and what reading takes
+
+
+def test_conflicts_take_as_much_memory_again_at_most(tmp_path: Path) -> None:
+    text = "x" * (MIN_MEMORY // 40)
+    parts = [[logs.record(number * 30 + id, id, f"{number} {text}") for id in range(1, 31)] for number in range(2)]
+    logs.log(tmp_path, *parts)
+    found = recover(tmp_path, max_memory=MIN_MEMORY)
+    assert len(found.conflicts) == 19  # of two such texts each
+    assert found.conflicts_left_out == 11
+    assert {one.lexical[0] for one in found.records.values()} == {"1"}
+
+
+def test_what_merged_runs_took_is_given_back(log: Path, heavy: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[SpillFile] = []
+
+    class Seen(SpillFile):
+        def __init__(self) -> None:
+            assert sum(file.close.alive for file in made) < 2
+            super().__init__()
+            made.append(self)
+
+    monkeypatch.setattr(recovery, "SpillFile", Seen)
+    monkeypatch.setattr(spill, "SpillFile", Seen)
+    monkeypatch.setattr(recovery, "BLOCK", MIN_MEMORY)
+    found = recover(log, max_memory=MIN_MEMORY)
+    assert len(made) > 3
+    assert len(found.records) == len(RECORDS)
+    assert [file.close.alive for file in made] == [False] * (len(made) - 1) + [True]
+
+
+@pytest.mark.parametrize("call", ["pwrite", "pread"])
+def test_an_error_of_the_temporary_file_names_it(
+    log: Path, spilled: SpilledRecords, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    path = spilled._file.path if call == "pread" else tmp_path
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="walcore-") as caught:
+        if call == "pread":
+            patch.setattr(calls, "pread", refuse)
+            next(iter(spilled))
+        else:
+            patch.setattr(calls, "pwrite", refuse)
+            recover(log, max_memory=MIN_MEMORY)
+    assert str(caught.value.filename).startswith(str(path))
