@@ -225,9 +225,8 @@ class _Work:
             expected, rebuilt = max(expected, place.number + 1), headless
             highest_id = max(source.highest_id for source in place.sources)
             before = max(before, place.lsns.last)
-        if rebuilt or found.losses:
-            known = self.state.last_lsn + 1 if self.state and found.losses else None
-            self.intervals.append((before, self._tail(expected - 1) or known))
+        if rebuilt or found.losses:  # only of what the state knows to be lost it tells the end
+            self.intervals.append((before, self.state.last_lsn + 1 if self.state and found.losses else None))
         self._miss()
 
     def _miss(self) -> None:
@@ -300,7 +299,9 @@ class _Work:
         last = max((place.number for place in found.places), default=0)
         blind = [s for s in self.strays if s.segment.size and not s.lsns and any(s is one for one, _ in found.aside)]
         if blind and not found.gaps:  # it can have been anything behind the last
-            self.intervals.append((kept.last, self._tail(last)))
+            # A state that isn't of a clean close, or is a purge's, says nothing of a segment begun since.
+            told = found.losses or (self.state and self.state.clean and self.state.number)
+            self.intervals.append((kept.last, self._tail(last) if told else None))
         starts = [before + 1 for before, after in self.intervals if after is None]
         tail = max(starts, default=MAX_LSN + 1)
         ends = [(before + 1, (after or tail) - 1) for before, after in self.intervals]

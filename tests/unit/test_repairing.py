@@ -74,7 +74,10 @@ def test_a_loss_that_reaches_into_the_open_end_keeps_its_beginning(tmp_path: Pat
 
 def test_a_log_of_which_only_a_damaged_purge_marker_is_left_may_become_any_stores(tmp_path: Path) -> None:
     (tmp_path / "walcore.purge").write_bytes(b"{")
-    walcore.repair(tmp_path).apply()
+    plan = walcore.repair(tmp_path)
+    (step,) = plan.steps
+    assert (step.action, step.segment, step.number, plan.faults) == ("set aside", "walcore.purge", 0, ())
+    assert plan.apply() == ("quarantine/walcore.purge.0-1.lsn0",)
     with walcore.open(tmp_path, store_uuid=folders.STORE) as log:
         assert log.log_mint(1, "I", "urn:1") == 1
     assert walcore.repair(tmp_path).steps == ()
@@ -200,3 +203,245 @@ def test_an_id_that_only_a_summary_tells_of_is_called_lost(tmp_path: Path) -> No
     whole = folders.plain(1, [1001, 1002]) + oracle.summary_frame(1009, 1)
     wal = folders.put(tmp_path / "wal", wal_1001_gz=gzip.compress(whole))
     assert 1009 in walcore.repair(wal).lost_ids
+
+
+@pytest.mark.parametrize(
+    ("segments", "lost"),
+    [
+        ({"wal_1": FIRST, "wal_8": folders.plain(2, [8, 9])}, ()),
+        ({"wal_1": FIRST, "wal_8": folders.plain(3, [8, 9])}, ((6, 7),)),
+        ({"wal_8": folders.plain(2, [8, 9]), "wal_12": folders.plain(3, [12])}, ((1, 7),)),
+        ({"wal_1": FIRST, "wal_8": headless(2, range(8, 10)), "wal_12": folders.plain(3, [12])}, ((6, 7), (10, 11))),
+        ({"wal_1": FIRST, "wal_8": folders.plain(2, [8]), "wal_12": folders.plain(4, [12])}, ((9, 11),)),
+    ],
+    ids=["nothing is missing", "a number in between", "the first one", "a header", "a number behind a jump"],
+)
+def test_lsns_that_nobody_has_are_lost_only_where_a_file_or_a_header_is(
+    tmp_path: Path, segments: dict[str, bytes], lost: tuple[tuple[int, int], ...]
+) -> None:
+    """A jump of LSNs between two sound segments is what a crash leaves."""
+    plan = walcore.repair(folders.put(tmp_path / "wal", **segments))
+    assert plan.lost == lost
+    assert bool(plan.steps) == bool(lost)
+
+
+def test_the_fault_of_a_missing_number_tells_the_lsns_around_it(tmp_path: Path) -> None:
+    wal = folders.put(tmp_path / "wal", wal_1=FIRST, wal_8=folders.plain(3, [8, 9]), wal_20=folders.plain(6, [20]))
+    first = walcore.repair(folders.put(tmp_path / "first", wal_8=folders.plain(2, [8]))).faults
+    assert [(fault.segment, fault.lsn_before, fault.lsn_after) for fault in first] == [("segment 1", None, 8)]
+    missing = walcore.FaultKind.MISSING_SEGMENT
+    told = "no file has this number"
+    assert walcore.repair(wal).faults == (
+        walcore.Fault(missing, "segment 2", 0, told, lsn_before=5, lsn_after=8),
+        walcore.Fault(missing, "segments 4 to 5", 0, told, lsn_before=9, lsn_after=20),
+    )
+
+
+def test_a_gap_too_wide_to_be_filled_is_told_with_its_numbers(tmp_path: Path) -> None:
+    wal = folders.put(tmp_path / "wal", wal_1=FIRST, wal_6=folders.plain(10_003, [6]))
+    with pytest.raises(
+        walcore.WalError, match=r"segments 2 to 10002 are missing.* move wal-6\.v1, which has number 10003"
+    ):
+        walcore.repair(wal)
+    folders.put(wal, wal_6=folders.plain(10_002, [6]))
+    assert len(walcore.repair(wal).steps) == 10_000
+
+
+def test_where_nothing_is_there_no_number_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "wal-7.v1").write_bytes(b"")
+    plan = walcore.repair(tmp_path, store_uuid=folders.STORE)
+    assert [str(fault.kind) for fault in plan.faults] == ["empty_segment"]
+    assert not plan.damaged
+
+
+@pytest.mark.parametrize("gone", [1, len(folders.mint(5))])
+def test_an_end_that_was_on_disk_and_is_gone_is_one_fault(tmp_path: Path, gone: int) -> None:
+    wal = folders.put(tmp_path / "wal", wal_1=FIRST)
+    openings.close_cleanly(wal, 5)
+    folders.put(wal, wal_1=FIRST[:-gone])
+    (fault,) = walcore.repair(wal).faults
+    assert (str(fault.kind), fault.lsn_before, fault.lsn_after) == ("corrupt_frame", 4, None)
+    assert fault.offset == len(FIRST) - len(folders.mint(5))
+
+
+def test_a_rewritten_segment_takes_the_place_of_a_plain_one_and_a_name_of_its_own_for_a_sealed_one(
+    tmp_path: Path,
+) -> None:
+    damaged = bytearray(FIRST)
+    damaged[damaged.index(b"urn:3")] ^= 1
+    taken = folders.plain(2, [6])
+    wal = folders.put(tmp_path / "wal", wal_1=bytes(damaged), wal_6=taken)
+    walcore.repair(wal).apply()
+    assert {s.number: s.name.removesuffix(".gz") for s in list_segments(wal)} == {1: "wal-1.v1", 2: "wal-6.v1"}
+    wal = folders.put(tmp_path / "other", wal_6_gz=folders.sealed(bytes(damaged), 5), wal_6=taken)
+    walcore.repair(wal).apply()
+    assert [record.lsn for record in walcore.read(wal, mode="STRICT")] == [1, 2, 4, 5, 6]
+
+
+def test_what_a_repair_copies_is_held_in_pieces(tmp_path: Path) -> None:
+    """Also where each frame is larger than a piece."""
+    import tracemalloc
+
+    size = 3 << 20
+    frames = [folders.mint(lsn, f"urn:{lsn}:" + "x" * size) for lsn in range(1, 11)]
+    damaged = folders.plain(1, []) + frames[0] + b"~" + b"".join(frames[1:])
+    wal = folders.put(tmp_path / "wal", wal_1=damaged)
+    plan = walcore.repair(wal)
+    tracemalloc.start()
+    try:
+        plan.apply()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert folders.lsns(wal) == list(range(1, 11))
+    assert peak < 6 * size
+
+
+def test_who_stands_in_goes_on_with_the_ids_before_it(tmp_path: Path) -> None:
+    wal = folders.put(tmp_path / "wal", wal_8=folders.plain(2, [8, 9]), wal_20=folders.plain(4, [20]))
+    walcore.repair(wal).apply()
+    first_ids = {s.number: s.header.first_id for s in list_segments(wal) if s.header}
+    assert first_ids == {1: 1, 2: 8, 3: 10, 4: 20}
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_of_a_last_segment_that_went_the_state_tells_the_end(tmp_path: Path, clean: bool) -> None:
+    wal = folders.put(tmp_path / "wal", wal_1=FIRST, wal_6=folders.plain(2, range(6, 10)))
+    openings.close_cleanly(wal, 9, clean=clean)
+    (wal / "wal-6.v1").unlink()
+    assert walcore.repair(wal).lost == ((6, 9),)
+
+
+def test_of_a_record_that_is_none_its_lsn_and_id_are_lost_and_nothing_else(tmp_path: Path) -> None:
+    invalid = logs.raw_frame(b'{"t":"M","lsn":7,"id":70,"vk":"Q","lex":""}\n')
+    wal = folders.put(tmp_path / "wal", wal_1=FIRST + invalid + folders.mint(10))
+    plan = walcore.repair(wal)
+    assert (plan.lost, plan.lost_ids) == (((7, 7),), (70,))
+
+
+def test_of_damaged_files_of_a_number_that_counts_which_gets_furthest_before_its_first_fault(tmp_path: Path) -> None:
+    far, long = bytearray(FIRST), bytearray(folders.plain(1, range(1, 9)))
+    far[far.index(b"urn:5") + 4] ^= 1
+    long[long.index(b"urn:2") + 4] ^= 1
+    wal = folders.put(tmp_path / "wal", wal_1=bytes(far), wal_01=bytes(long))
+    plan = walcore.repair(wal)
+    assert [step.segment for step in plan.steps if step.action == "set aside"] == ["wal-01.v1"]
+    plan.apply()
+    assert folders.lsns(wal) == list(range(1, 9))
+
+
+def test_a_file_without_its_header_is_the_twin_of_the_one_with_its_name(tmp_path: Path) -> None:
+    damaged = bytearray(folders.sealed(FIRST, 5))
+    damaged[:40] = bytes(40)
+    more = folders.plain(1, range(1, 5)) + folders.mint(7)
+    wal = folders.put(tmp_path / "wal", wal_1=FIRST, wal_01=more, wal_01_gz=bytes(damaged), wal_1_gz=bytes(damaged))
+    aside = {step.segment: step.detail for step in walcore.repair(wal).steps if step.action == "set aside"}
+    assert aside["wal-1.v1.gz"] != aside["wal-01.v1.gz"] == "wal-01.v1 is the same segment"
+
+
+def test_a_frame_need_not_end_its_line(tmp_path: Path) -> None:
+    """RDF4J's do; what is valid JSON in a frame that holds is read, and so it is repaired."""
+    odd = [logs.raw_frame(b'{ "t":"M","lsn":%d,"id":%d,"vk":"I","lex":"urn:odd"}' % (lsn, lsn)) for lsn in (6, 7)]
+    wal = folders.put(tmp_path / "wal", wal_01=FIRST + odd[0], wal_1=FIRST + odd[0] + odd[1])
+    walcore.repair(wal).apply()
+    assert folders.lsns(wal) == [1, 2, 3, 4, 5, 6, 7]
+    invalid = logs.raw_frame(b'{ "t":"M","lsn":8,"id":80,"vk":"I","lex":7}')
+    damaged = bytearray(folders.plain(2, [81, 9]))
+    damaged[damaged.index(b"urn:81")] ^= 1
+    wal = folders.put(tmp_path / "other", wal_1=FIRST + odd[0] + invalid, wal_9=bytes(damaged) + odd[1])
+    assert walcore.repair(wal).lost_ids == (80, 81)
+
+
+def test_a_plan_names_twenty_ids_and_counts_the_rest() -> None:
+    plan = walcore.RepairPlan("d", folders.STORE, (), (), ((1, 25),), tuple(range(1, 21)))
+    names = ", ".join(map(str, range(1, 21)))
+    assert plan.losses() == f"lost, at most: LSN 1 to 25; ids among them: {names}"
+    plan = walcore.RepairPlan("d", folders.STORE, (), (), ((1, 1), (3, None)), tuple(range(1, 26)))
+    assert plan.losses() == f"lost, at most: LSN 1, LSN 3 and all above it; ids among them: {names} and 5 more"
+    plan = walcore.RepairPlan("d", folders.STORE, (), (), ((7, 8),), ())
+    assert plan.losses() == "lost, at most: LSN 7 to 8; ids among them: none that can be named"
+    assert (
+        walcore.RepairPlan("d", folders.STORE, (), (), (), (3,)).losses() == "lost, at most: no LSN; ids among them: 3"
+    )
+
+
+def test_a_rewrite_counts_the_records_that_stay(tmp_path: Path) -> None:
+    damaged = bytearray(folders.plain(1, [1, 2, 3, 5, 6, 9]))
+    damaged[damaged.index(b"urn:2")] ^= 1
+    wal = folders.put(tmp_path / "wal", wal_1=bytes(damaged))
+    (step,) = walcore.repair(wal).steps
+    assert (step.action, step.segment, step.number) == ("rewrite", "wal-1.v1", 1)
+    assert step.detail.endswith("; 5 records of LSN 1 to 9 stay")
+
+
+@pytest.mark.parametrize("clean", [False, True])
+@pytest.mark.parametrize("content", [b"garbage" * 1000, bytes(5000), folders.plain(3, [10, 11])[:100]])
+def test_a_file_behind_what_the_state_knows_of_can_have_held_anything_unless_the_log_was_closed(
+    tmp_path: Path, content: bytes, clean: bool
+) -> None:
+    """Of a segment begun since the state was written nothing else tells."""
+    wal = folders.put(tmp_path / "wal", wal_1=FIRST, wal_6=folders.plain(2, range(6, 10)))
+    openings.close_cleanly(wal, 9, clean=clean)
+    folders.put(wal, wal_10=content)
+    assert walcore.repair(wal).lost == (() if clean else ((10, None),))
+
+
+def test_a_file_that_can_be_what_the_state_misses_is_no_further_loss(tmp_path: Path) -> None:
+    wal = folders.put(tmp_path / "wal", wal_1=FIRST, wal_6=folders.plain(2, range(6, 10)))
+    openings.close_cleanly(wal, 9)
+    folders.put(wal, wal_6=b"garbage" * 1000)
+    assert walcore.repair(wal).lost == ((6, 9),)
+
+
+def test_of_a_log_at_work_behind_a_purge_nothing_tells_the_end(tmp_path: Path) -> None:
+    with walcore.open(tmp_path / "wal", store_uuid=folders.STORE) as log:
+        log.log_mint_many(range(1, 6), "I", "urn:x")
+        log.purge_all_segments()
+        state = (tmp_path / "wal" / "walcore.state").read_bytes()
+    (tmp_path / "wal" / "walcore.state").write_bytes(state)
+    (tmp_path / "wal" / "wal-6.v1").write_bytes(b"garbage" * 1000)
+    assert walcore.repair(tmp_path / "wal").lost[-1][1] is None
+
+
+def test_behind_a_header_made_anew_nothing_tells_the_end(tmp_path: Path) -> None:
+    wal = folders.put(tmp_path / "wal", wal_1=FIRST)
+    openings.close_cleanly(wal, 5)
+    folders.put(wal, wal_6=headless(2, range(6, 10)))
+    assert walcore.repair(wal).lost == ((10, None),)
+
+
+def test_a_twin_without_header_gives_what_is_missing(tmp_path: Path) -> None:
+    damaged = bytearray(FIRST)
+    damaged[damaged.index(b"urn:3")] ^= 1
+    twin = bytearray(FIRST)
+    twin[12] ^= 1
+    wal = folders.put(tmp_path / "wal", wal_1=bytes(damaged), wal_1_gz=folders.sealed(bytes(twin), 5))
+    walcore.repair(wal).apply()
+    assert sorted(folders.lsns(wal)) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_each_fault_of_a_file_without_header_is_named_once(tmp_path: Path, kept: bool) -> None:
+    damaged = bytearray(headless(9, range(4, 7)))
+    damaged[damaged.index(b"urn:5")] ^= 1
+    wal = folders.put(
+        tmp_path / "wal",
+        wal_1=folders.plain(1, [1, 2, 3]),
+        wal_4=bytes(damaged),
+        wal_7=folders.plain(3 if kept else 2, [7]),
+    )
+    plan = walcore.repair(wal)
+    faults = Counter((fault.segment, str(fault.kind)) for fault in plan.faults if "missing" not in fault.kind)
+    assert faults == {("wal-4.v1", "unreadable_segment"): 1, ("wal-4.v1", "corrupt_frame"): 1}
+    assert any(step.action == "set aside" for step in plan.steps) == (not kept)
+
+
+def test_what_goes_aside_is_lost_but_for_what_its_neighbours_have(tmp_path: Path) -> None:
+    wal = folders.put(
+        tmp_path / "wal",
+        wal_1=folders.plain(1, [1, 2, 3]),
+        wal_5=folders.plain(2, [5, 6]),
+        wal_9=headless(9, range(3, 6)),
+    )
+    plan = walcore.repair(wal)
+    assert (plan.lost, plan.lost_ids) == (((4, 4),), (4,))

@@ -13,7 +13,7 @@ import pytest
 from moves import put
 
 import walcore
-from walcore.testing import Disk
+from walcore.testing import Disk, Fault
 
 CALLS: dict[str, Callable[[Path], object]] = {
     "open": lambda path: os.open(path / "a", os.O_RDONLY),
@@ -154,3 +154,8 @@ def test_chance_is_drawn_by_the_seed(tmp_path: Path) -> None:
 def test_a_rule_that_makes_no_sense_is_refused(tmp_path: Path, wrong: dict[str, object], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         Disk(tmp_path).fault(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_rule_made_by_hand_is_the_disks_own(tmp_path: Path) -> None:
+    assert Disk(tmp_path).fault("write", errno.EIO) == Fault(call="write", error=errno.EIO)
+    assert Disk(tmp_path).slow(0.5) == Fault(call="sync", delay=0.5, times=None)

@@ -118,3 +118,40 @@ def test_open_is_like_the_builtin(tmp_path: Path, mode: str, buffering: int) -> 
         with pytest.raises(ValueError, match="mode"):
             (disk.path / "a").open("no")
     assert watched == use(tmp_path / "e")
+
+
+def test_a_file_is_closed_once_and_not_at_all_if_it_is_somebody_elses(tmp_path: Path) -> None:
+    with Disk(tmp_path / "d") as disk:
+        file = (disk.path / "a").open("wb", buffering=0)
+        fd = file.fileno()
+        file.close()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
+        again = os.open(tmp_path / "other", os.O_WRONLY | os.O_CREAT)
+        assert again == fd
+        file.close()
+        os.close(again)
+        fd = os.open(disk.path / "a", os.O_RDWR)
+        with open(fd, "r+b", closefd=False) as file:
+            file.write(b"1")
+        assert os.pread(fd, 9, 0) == b"1"
+        os.close(fd)
+        with (disk.path / "a").open("rb") as file:
+            assert (file.readinto(bytearray(9)), file.read(), file.tell()) == (1, b"", 1)
+        with (disk.path / "a").open("r+b") as file:
+            file.write(b"123456")
+            assert (file.truncate(), file.truncate(3), file.tell()) == (6, 3, 6)
+    assert (disk.path / "a").read_bytes() == b"123"
+
+
+@pytest.mark.parametrize(("buffering", "there"), [(-1, b""), (1, b"line\n"), (100, b"")])
+def test_a_line_is_written_at_its_end_only_if_asked_for(tmp_path: Path, buffering: int, there: bytes) -> None:
+    for folder in (tmp_path / "d", tmp_path / "e"):  # watched, and the builtin
+        with Disk(tmp_path / "d"):
+            folder.mkdir(exist_ok=True)
+            with open(folder / "a", "w", buffering, encoding="utf-8") as file:
+                file.write("line\nmore")
+                found = (folder / "a").read_bytes()
+            assert found.startswith(there)
+            assert bool(found) == bool(there)
+            assert (folder / "a").read_bytes() == b"line\nmore"

@@ -6,6 +6,7 @@ Seeds below `len(PLAIN)` give the plain cases, all others one that is drawn: of 
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -184,6 +185,7 @@ class Tree:
             target = into / path
             if node.is_folder:
                 target.mkdir(exist_ok=True)
+                target.chmod(node.mode | stat.S_IRWXU)  # whoever looks at the state has to get into it, and rid of it
             elif node in first:
                 target.hardlink_to(first[node])
             else:
