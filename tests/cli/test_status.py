@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import pytest
 from commands import COMMAND, environment, run_alone, spawn
 
 import walcore
+from walcore.cli import app
 from walcore.cli.app import COMMANDS
 
 
@@ -182,3 +184,89 @@ def test_the_directory_goes_by_argument_option_or_variable_but_not_twice(run, lo
     assert run("cat", log, "--wal", log).status == 2
     monkeypatch.setenv("WALCORE_WAL", str(log))
     assert run("cat").out == expected
+
+
+class Unwritable:
+    """A stream that is open on a file, and whose buffer can't be written."""
+
+    def __init__(self, fd, error):
+        self.fd, self.error = fd, error
+
+    def fileno(self):
+        return self.fd
+
+    def write(self, text):
+        return len(text)
+
+    def flush(self):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("stream", "error", "status", "becomes"),
+    [
+        ("stdout", OSError(errno.ENOSPC, "No space left on device"), 0, 4),
+        ("stdout", OSError(errno.ENOSPC, "No space left on device"), 1, 1),
+        ("stdout", BrokenPipeError(errno.EPIPE, "Broken pipe"), 0, 141),
+        ("stdout", BrokenPipeError(errno.EPIPE, "Broken pipe"), 2, 2),
+        ("stderr", OSError(errno.ENOSPC, "No space left on device"), 0, 0),
+        ("stderr", OSError(errno.ENOSPC, "No space left on device"), 3, 3),
+    ],
+)
+def test_what_is_left_in_a_buffer_at_the_end_is_told_once_and_thrown_away(
+    tmp_path, monkeypatch, stream, error, status, becomes
+):
+    fd = os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT)
+    try:
+        monkeypatch.setattr(f"sys.{stream}", Unwritable(fd, error))
+        assert app._written(status) == becomes
+        assert os.fstat(fd).st_rdev == Path(os.devnull).stat().st_rdev
+        os.write(fd, b"goes nowhere")
+    finally:
+        os.close(fd)
+
+
+def test_a_stream_that_is_closed_is_passed_over(monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr("sys.stderr", None)
+    assert app._written(3) == 3
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["cat", "--help"]])
+@pytest.mark.parametrize(
+    ("error", "status"), [(OSError(errno.ENOSPC, "No space left on device"), 4), (KeyboardInterrupt(), 130)]
+)
+def test_help_that_can_not_be_written_is_a_failure(run, monkeypatch, words, error, status):
+    def fail(text=None, *_, err=False, **__):
+        if not err:
+            raise error
+        sys.stderr.write(f"{text}\n")
+
+    monkeypatch.setattr("click.echo", fail)
+    monkeypatch.setattr("click.Context.get_help", fail)
+    done = run(*words)
+    assert done.status == status
+    said = "walcore: interrupted" if status == 130 else "walcore: [Errno 28] No space left on device"
+    assert done.err.strip() == said
+
+
+def test_where_click_is_missing_one_sentence_says_so_and_any_other_lack_is_a_fault(run, monkeypatch):
+    monkeypatch.delitem(sys.modules, "walcore.cli.app")
+    monkeypatch.setitem(sys.modules, "click", None)
+    done = run("--help")
+    assert (done.status, done.out) == (4, "")
+    assert done.err == "walcore: the command line needs click and rich: pip install 'walcore[cli]'\n"
+    monkeypatch.setitem(sys.modules, "walcore.cli.app", None)
+    with pytest.raises(ModuleNotFoundError):
+        run("--help")
+
+
+def test_an_interrupt_while_the_commands_are_imported_is_status_130(run, monkeypatch):
+    class Interrupted:
+        def find_spec(self, name, *_):
+            if name == "walcore.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "walcore.cli.app")
+    monkeypatch.setattr("sys.meta_path", [Interrupted(), *sys.meta_path])
+    assert run("--help").status == 130

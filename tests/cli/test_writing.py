@@ -393,3 +393,35 @@ def test_the_demo_loses_nothing_of_real_ontologies():
     assert facts["values"] > 70_000
     assert done.err.count("1.1/Brick.ttl") == 1
     assert facts["segments"] > 2
+
+
+def test_load_waits_for_the_disk_after_every_so_many_records(run, tmp_path, monkeypatch):
+    commits, real = [], walcore.open
+
+    def counted(*words, **options):
+        log = real(*words, **options)
+        commit = log.commit
+        log.commit = lambda lsn: commits.append(lsn) or commit(lsn)
+        return log
+
+    monkeypatch.setattr(walcore, "open", counted)
+    stdin = "".join(f'{{"kind":"I","lexical":"http://e/{number}"}}\n' for number in range(1000)).encode()
+    assert run("load", "-", "--wal", tmp_path / "wal", "--commit-every", 300, stdin=stdin).status == 0
+    assert commits == [300, 600, 900, 1000]
+    commits.clear()
+    assert run("load", "-", "--wal", tmp_path / "wal", "--commit-every", 300, stdin=stdin).status == 0
+    assert commits == []
+    assert run("load", "-", "--wal", tmp_path / "wal", "--commit-every", 0, stdin=stdin).status == 2
+
+
+def test_load_shows_what_became_of_each_file(run, turtle, tmp_path, monkeypatch):
+    seconds = iter([10.0, 12.0, 20.0, 20.5])
+    monkeypatch.setattr("walcore.cli.load.time.perf_counter", lambda: next(seconds))
+    bad = tmp_path / "bad.nt"
+    bad.write_text("<http://e/a> <http://e/b> <http://e/z> .\nnope\n")
+    lines = [" ".join(line.split()) for line in run("load", turtle, bad, "--wal", tmp_path / "wal").lines]
+    (first,) = (line for line in lines if line.startswith(str(turtle)))
+    (second,) = (line for line in lines if line.startswith(str(bad)))
+    met = int(first.split()[1])
+    assert first == f"{turtle} {met} 10 0 2.00 {met / 2:.0f}/s"
+    assert second == f"{bad} (not to its end) 3 1 0 0.50 6/s"

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from walcore.cli.crash import SEGMENT_BYTES, Promise, log_and_kill
+from walcore.cli.crash import SEGMENT_BYTES, log_and_kill
 from walcore.cli.output import count, progress, size, talk
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping, Sequence
 
+    from walcore.cli.crash import Promise
     from walcore.rdf import RdfFile, Value
     from walcore.record import Record
     from walcore.segments import Segment
@@ -24,24 +24,23 @@ if TYPE_CHECKING:
 COMMIT_EVERY: Final = 500
 
 
-@dataclass
 class Story:
     """What the demo found out, in the order in which it did."""
 
-    files: int = 0
-    bytes: int = 0
-    values: list[Value] = field(default_factory=list)
-    every: int = COMMIT_EVERY
-    kill_after: int = 0
-    promise: Promise = field(default_factory=lambda: Promise(0, 0, 0, 0.0))
-    recovered: int = 0
-    recovered_in: float = 0.0
-    lost: int = 0
-    rest: int = 0
-    rest_in: float = 0.0
-    verified_in: float = 0.0
-    complete: bool = False
-    segments: Sequence[Segment] = ()
+    files: int
+    bytes: int
+    values: list[Value]
+    every: int
+    kill_after: int
+    promise: Promise
+    recovered: int
+    recovered_in: float
+    lost: int
+    rest: int
+    rest_in: float
+    verified_in: float
+    complete: bool
+    segments: Sequence[Segment]
 
 
 def tell(files: list[Path], wal: Path, spool: Path, dice: random.Random) -> Story:
