@@ -218,6 +218,10 @@ SEALED: dict[str, tuple[Callable[[], bytes], list[str]]] = {
     "frames behind": (
         lambda: gzip.compress(BODY + oracle.summary_frame(5, zlib.crc32(BODY)) + NEXT), ["summary_mismatch"]
     ),
+    "a byte behind": (
+        lambda: gzip.compress(BODY + oracle.summary_frame(5, zlib.crc32(BODY)) + b"x"),
+        ["summary_mismatch", "corrupt_frame"],
+    ),
     "a frame cut, the gzip whole": (lambda: gzip.compress(BODY[:-3]), ["corrupt_frame"]),
     "zeros behind the frames": (lambda: gzip.compress(BODY + bytes(100)), ["corrupt_frame"]),
     "gzip cut in its trailer": (lambda: logs.sealed(BODY, 5)[:-3], ["truncated_gzip"]),
@@ -493,3 +497,97 @@ def test_lsns_out_of_order_are_counted_for_what_they_are(tmp_path: Path, lsns: t
     logs.log(tmp_path, [logs.record(lsn) for lsn in lsns], seal=seal)
     check = check_segment(list_segments(tmp_path)[0])
     assert (check.first_lsn, check.last_lsn, check.min_lsn, check.max_lsn) == (lsns[0], lsns[-1], 1, 3)
+
+
+def first_stop(directory: Path, content: bytes) -> FrameReader:
+    """A reader of a segment at its first fault."""
+    one = segment(directory, content)
+    with one.path.open("rb") as file:
+        reader = FrameReader(one, file.fileno(), one.size)
+        assert list(reader.batches()) == []
+    return reader
+
+
+@pytest.mark.parametrize(
+    ("tail", "unfinished"),
+    [
+        (NEXT[:-3], True),
+        (NEXT[:2], True),
+        (NEXT[:-1] + bytes([NEXT[-1] ^ 1]), False),
+        (struct.pack("<I", 2**31) + b"{" * 100, False),
+        (NEXT[:-3] + NEXT, False),
+        (NEXT[:30] + NEXT, False),
+    ],
+    ids=["cut", "cut in its length", "a wrong checksum", "no length", "cut and another", "cut short and another"],
+)
+def test_a_last_frame_that_the_file_ends_in_is_unfinished_and_nothing_else_is(
+    tmp_path: Path, tail: bytes, unfinished: bool
+) -> None:
+    """While a writer is at work that is no fault."""
+    reader = first_stop(tmp_path, BODY + tail)
+    assert reader.fault is not None
+    assert reader.unfinished == unfinished
+
+
+def test_no_more_faults_are_kept_than_the_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert frames.MAX_FAULTS == 10_000
+    monkeypatch.setattr(frames, "MAX_FAULTS", 3)
+    found = check(tmp_path, BODY + b"".join(b"garbage" + logs.mint(logs.record(lsn)) for lsn in range(6, 16)))
+    assert (len(found.faults), found.max_lsn) == (3, 15)
+
+
+def test_behind_damage_only_a_frame_that_ends_its_line_is_one(tmp_path: Path) -> None:
+    """What looks like a frame inside of a value isn't: no JSON string has a line's end in it."""
+    for end, found in ((b"\n", 1), (b"\t", 0), (b"\v", 0)):
+        line = b'{"t":"M","lsn":6,"id":6,"vk":"I","lex":"","dt":"","lang":"","hash":0}' + end
+        records, faults = read(tmp_path / str(end[0]), BODY + b"garbage" + logs.raw_frame(line))
+        assert len(records) == 5 + found
+        assert kinds(faults) == (["corrupt_frame"] if found else ["torn_tail"])
+
+
+def test_the_witness_is_asked_about_the_bytes_of_the_frame_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever lies behind it."""
+    damaged = bytearray(NEXT)
+    damaged[-10] ^= 1
+    asked: list[bytes] = []
+
+    def witness(data: bytes) -> int:
+        asked.append(data)
+        return int.from_bytes(NEXT[-4:], "little")
+
+    monkeypatch.setattr("crc32c.crc32c", witness)
+    with pytest.raises(WalError, match=f"at byte {END}: .* own"):
+        check(tmp_path, BODY + bytes(damaged) + NEXT * 1000)
+    assert asked == [bytes(damaged[4:-4])]
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 8, 9, 15, 100])
+@pytest.mark.parametrize(("zeros", "found"), [(7, False), (8, True), (9, True)])
+def test_zeros_in_a_row_are_seen_however_the_bytes_come(size: int, zeros: int, found: bool) -> None:
+    for before in range(20):
+        content = b"x" * (before + 1) + bytes(zeros) + b"y" * 20
+        looked = frames._Zeros(512)
+        for at in range(0, len(content), size):
+            looked.see(content[at : at + size])
+        assert looked.found() == found
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+@pytest.mark.parametrize("left", [0, 1, 4, 7])
+def test_zeros_up_to_a_sectors_end_are_seen_however_the_bytes_come(size: int, left: int) -> None:
+    for spoiled in (None, 0, left - 1):
+        content = bytearray(left) + b"x" * 20
+        if spoiled is not None and left:
+            content[spoiled] = 1
+        looked = frames._Zeros(1024 - left)
+        for at in range(0, len(content), size):
+            looked.see(content[at : at + size])
+        assert looked.found() == (left > 0 and spoiled is None)
+
+
+@pytest.mark.parametrize("begin", [b" ", b"{"], ids=["blanks", "an opened object"])
+def test_of_a_large_frame_that_is_no_object_no_copy_is_made(tmp_path: Path, begin: bytes) -> None:
+    one = segment(tmp_path, BODY + logs.raw_frame(begin + b" " * (16 * MIB)) + NEXT)
+    assert peak(lambda: kinds(check_segment(one).faults) == ["invalid_record"]) < 16 + 8

@@ -586,7 +586,7 @@ def test_a_segment_is_sealed_though_its_index_can_not_be_written(
     monkeypatch.setattr(index_module.IndexBuilder, "_open", refuse)
     work(full)
     assert sorted(folders.tree(full)) == ["wal-1.v1.gz"]
-    assert "no index was made" in caplog.text
+    assert f"{full / 'wal-1.v1.gz'}{SUFFIX}: no index was made" in caplog.text
 
 
 def test_a_run_of_ids_that_can_not_be_written_ends_no_sealing(

@@ -109,3 +109,20 @@ def test_what_would_not_be_read_back_is_not_written(tmp_path: Path) -> None:
         assert caught.value.filename == str(tmp_path / "walcore.state")
         assert read_state(directory) is not None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["wal-1.v1", "walcore.state"]
+
+
+@pytest.mark.parametrize("next_lsn", [1, 2, 2**63 - 1, 2**63])
+def test_a_marker_has_any_lsn_that_can_be_the_next(next_lsn: int) -> None:
+    """1 of a log without a record, and the one behind the greatest."""
+    found = lines.parse_marker(marker(next_lsn=b"%d" % next_lsn))
+    assert found is not None
+    assert (found.next_lsn, found.store, len(found.headed), len(found.headless)) == (next_lsn, STORE, 0, 0)
+    assert lines.parse_marker(marker(next_lsn=b"%d" % (2**63 + 1))) is None
+
+
+def test_a_line_may_be_as_long_as_the_limit_and_not_a_byte_longer() -> None:
+    for more, parsed in ((0, True), (1, False)):
+        text = "x" * (lines.LINE_BYTES - len(b'{"a":""') + more)
+        fields = lines.parse(lines.checked({"a": text}))
+        assert (fields == {"a": text}) == parsed
+        assert parsed or fields is None

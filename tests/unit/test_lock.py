@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import socket
@@ -281,3 +282,42 @@ def test_who_only_asks_opens_the_lock_for_reading(
     monkeypatch.setattr(system.calls, "open", lambda path, how, *mode: flags.append(how) or opened(path, how, *mode))
     assert is_locked(lock.path.parent)
     assert [how & os.O_ACCMODE for how in flags] == [os.O_RDONLY]
+
+
+@pytest.mark.parametrize("start", [0, 1, 7, 2**62])
+def test_the_lock_is_over_the_whole_file(tmp_path: Path, lock: DirectoryLock, start: int) -> None:
+    """Java's is, and one of a part of it keeps a writer out as well."""
+    take = f"fcntl.lockf(file, {fcntl.LOCK_EX | fcntl.LOCK_NB}, 1, {start})"
+    code = f"import fcntl; file = open({str(tmp_path / 'lock')!r}, 'r+b'); {take}"
+    assert subprocess.run([sys.executable, "-c", code], stderr=subprocess.DEVNULL, check=False).returncode == 1
+    lock.release()
+    keep = f"{code}; print('held', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", keep], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        assert is_locked(tmp_path)
+        other.communicate(b"\n")
+    assert not is_locked(tmp_path)
+
+
+def test_who_can_not_be_known_is_nobody(tmp_path: Path, lock: DirectoryLock) -> None:
+    """A process of another PID namespace has the number 0 here."""
+    with (tmp_path / "lock").open("rb") as file:
+        assert lock_module._holder(file.fileno(), 0) == {}
+        assert lock_module._holder(file.fileno(), 1) == {"pid": 1, "host": socket.gethostname()}
+
+
+def test_a_word_is_left_where_nothing_but_a_holder_or_zeros_was(tmp_path: Path) -> None:
+    for word, kept in ((b"", False), (bytes(9), False), (b'{"pid"', False), (b"mine", True), (b"\0x", True)):
+        (tmp_path / "lock").write_bytes(word)
+        lock = DirectoryLock(tmp_path)
+        lock.acquire()
+        assert ((tmp_path / "lock").read_bytes() == word) == kept
+        lock.release()
+        assert (tmp_path / "lock").read_bytes() == (word if kept else b"")
+
+
+def test_a_lock_that_is_held_is_not_taken_again(tmp_path: Path, lock: DirectoryLock) -> None:
+    with pytest.raises(RuntimeError, match="already held by this lock object"):
+        lock.acquire()
+    assert is_locked(tmp_path)

@@ -186,3 +186,14 @@ def test_the_last_lsn_is_not_exceeded(tmp_path: Path) -> None:
         write_state(directory, replace(state, last_lsn=2**63 - 1))
     with pytest.raises(WalError, match="none above it"):
         reopen(tmp_path)
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_a_sealed_segment_is_to_be_indexed_from_16_kib_on(tmp_path: Path, more: int) -> None:
+    content = plain(1, [1])
+    data = sealed(content, 1)
+    # Zeros may pad a gzip file, and are no part of its content.
+    put(tmp_path, wal_1_gz=data + bytes(16_384 + more - len(data)), wal_2=plain(2, range(2, 2000)))
+    opening = reopen(tmp_path)
+    assert [segment.name for segment in opening.to_index] == ["wal-1.v1.gz"] * (more >= 0)
+    assert [segment.name for segment in opening.to_seal] == ["wal-2.v1"]

@@ -187,3 +187,14 @@ def test_ids_end_where_32_bits_end():
     known = Dictionary({2**31 - 1: record(("I", "x"), 2**31 - 1)})
     with pytest.raises(InvalidRecordError, match="no id is left"):
         known.add(("I", "y", "", ""))
+
+
+def test_what_is_left_out_is_shown_to_sixty_characters(tmp_path):
+    for size in (1, 59, 60, 61, 500):
+        met = []
+        text = f'<http://e/a> <http://e/b> "{"y" * size}"@en--ltr .'
+        list(RdfFile(written(tmp_path, text, "d.nt"), on_skip=lambda _, what, met=met: met.append(what)))
+        (what,) = met
+        shown = what.partition(", ")[2]
+        whole = f'"{"y" * size}"@en--ltr'
+        assert shown == (whole if len(whole) <= 60 else whole[:57] + "...")

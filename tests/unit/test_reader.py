@@ -469,7 +469,7 @@ def test_a_file_without_header_that_cannot_be_read_is_a_fault_unless_the_disk_is
         assert (records, faults) == ([logs.record(1)], ["unreadable_segment"])
 
 
-@pytest.mark.parametrize("number", [errno.EACCES, errno.EINVAL, errno.EIO])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EINVAL, errno.EIO, errno.EMFILE])
 def test_a_listed_segment_that_cannot_be_opened_is_named_with_the_reason(
     log: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
@@ -486,8 +486,8 @@ def test_a_listed_segment_that_cannot_be_opened_is_named_with_the_reason(
             return open_listed(directory, segment)
 
     monkeypatch.setattr("walcore.reader.open_listed", opening)
-    if number == errno.EIO:
-        with pytest.raises(OSError, match="Input/output error"):
+    if number in (errno.EIO, errno.EMFILE):
+        with pytest.raises(OSError, match=os.strerror(number)):
             met(log)
         return
     records, faults, report = met(log)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import logs
@@ -11,6 +13,7 @@ import pytest
 import walcore
 from walcore.errors import WalDamageWarning
 from walcore.search import find
+from walcore.segments import Directory
 
 ROWS = [[(1, 50), (2, 7), (3, -3)], [(4, 9), (5, 7), (6, 1)], [(7, 2), (9, 8), (8, 8)]]
 PARTS = [[logs.record(lsn, id, f"value {lsn}") for lsn, id in part] for part in ROWS]
@@ -92,3 +95,29 @@ def test_arguments_are_checked(tmp_path: Path) -> None:
         find(tmp_path, "1")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="id must be from"):
         find(tmp_path, 2**31)
+
+
+def test_the_warning_points_at_the_callers_line(tmp_path: Path) -> None:
+    logs.log(tmp_path, *PARTS)
+    (tmp_path / "wal-9.v1").unlink()
+    with pytest.warns(WalDamageWarning) as told:
+        find(tmp_path, 7)
+    assert [warning.filename for warning in told] == [__file__]
+
+
+def test_a_segment_that_may_not_be_read_gives_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs.log(tmp_path, *PARTS)
+    real = Directory.open
+
+    def refuse(self: Directory, name: str) -> int:
+        if name == "wal-2.v1":
+            error = PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+            error.call = "open"  # type: ignore[attr-defined]
+            raise error
+        return real(self, name)
+
+    monkeypatch.setattr(Directory, "open", refuse)
+    with pytest.warns(WalDamageWarning, match=r"unreadable_segment in wal-2\.v1 at byte 0 \(unreadable: Permission"):
+        one = find(tmp_path, 7)
+    assert one is not None
+    assert one.lsn == 5

@@ -8,6 +8,7 @@ import gzip
 import os
 import stat
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import folders
@@ -306,6 +307,13 @@ def test_only_the_very_file_is_deleted(tmp_path: Path) -> None:
         keep.replace(segment.path)
         assert directory.delete(segment)
         assert not directory.delete(segment)
+        # Whichever of the two inode numbers is the greater.
+        put(tmp_path, wal_1=plain(1, [1]), wal_2=plain(2, [2]))
+        one, two = directory.segments()
+        for segment, other in ((one, two), (two, one)):
+            assert not directory.delete(replace(segment, inode=other.inode))
+            assert segment.path.exists()
+            assert directory.delete(segment)
 
 
 def test_the_same_bytes_are_quarantined_once_and_others_beside_them(tmp_path: Path) -> None:
@@ -385,3 +393,39 @@ def test_an_error_of_a_sync_comes_out(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(system.calls, "fdatasync", fail)
     with Directory(tmp_path) as directory, pytest.raises(OSError, match="Input/output"):
         directory.sync_data(0, "wal-1.v1")
+
+
+@pytest.mark.parametrize("left", ["file", "link", "hard link"])
+def test_what_a_crash_left_under_a_temporary_name_is_not_written_into(tmp_path: Path, left: str) -> None:
+    path, other = tmp_path / "wal-1.v1.walcore-tmp", tmp_path / "other"
+    other.write_bytes(b"not ours")
+    if left == "file":
+        path.write_bytes(b"left")
+    elif left == "link":
+        path.symlink_to(other)
+    else:
+        path.hardlink_to(other)
+    with Directory(tmp_path) as directory:
+        fd = directory.create(path.name)
+        os.write(fd, b"new")
+        assert not os.get_inheritable(fd)
+        os.close(fd)
+    assert (path.read_bytes(), other.read_bytes(), path.is_symlink()) == (b"new", b"not ours", False)
+
+
+def test_who_changes_nothing_sees_what_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, wal_1=plain(1, [1]))
+    real = system.calls.open
+
+    def refuse(path: str, flags: int, *mode: int, dir_fd: int | None = None) -> int:
+        if path == "wal-1.v1":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real(path, flags, *mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(system.calls, "open", refuse)
+    with Directory(tmp_path) as directory:
+        (one,) = directory.segments(forbidden=True)
+        assert (one.header, one.problem) == (None, "unreadable: Permission denied")
+        for call in (directory.segments, lambda: directory.segment("wal-1.v1")):
+            with pytest.raises(PermissionError):
+                call()

@@ -1,0 +1,145 @@
+"""Which files of a directory count while others come and go: what a listing says is held against what is there now."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import folders
+import logs
+import openings
+import pytest
+
+from walcore import plan
+from walcore.frames import FaultKind
+from walcore.plan import choose, open_listed
+from walcore.reader import Reader, ReadMode
+from walcore.segments import Directory
+
+FIRST = folders.plain(1, [1, 2, 3])
+
+
+@pytest.mark.parametrize("gone", ["wal-1.v1", "wal-1.v1.gz", "both"])
+def test_of_two_files_the_one_that_is_still_there_counts(tmp_path: Path, gone: str) -> None:
+    """A plain file goes once it is sealed, between the listing and the look at it."""
+    folders.put(tmp_path, wal_1=FIRST, wal_1_gz=folders.sealed(FIRST, 3))
+    with Directory(tmp_path) as directory:
+        found = plan.plan(directory)
+        files = found.numbered[1]
+        assert [segment.name for segment in files] == ["wal-1.v1", "wal-1.v1.gz"]
+        for name in ("wal-1.v1", "wal-1.v1.gz"):
+            if gone in (name, "both"):
+                (tmp_path / name).unlink()
+        chosen, faults = choose(directory, files, found)
+    if gone == "wal-1.v1":
+        assert (chosen.name, faults) == ("wal-1.v1.gz", [])
+    elif gone == "both":
+        assert (chosen.name, faults) == ("wal-1.v1", [])
+    else:
+        assert chosen.name == "wal-1.v1"
+
+
+def test_of_several_damaged_files_the_one_that_gets_furthest_counts(tmp_path: Path) -> None:
+    content = bytearray(FIRST)
+    content[content.index(b"urn:2")] ^= 1
+    near, far = bytes(content), FIRST[:-3] + b"~~~"
+    folders.put(tmp_path, wal_1=near, wal_01=far, wal_001=near)
+    with Directory(tmp_path) as directory:
+        found = plan.plan(directory)
+        chosen, faults = choose(directory, found.numbered[1], found)
+    assert chosen.name == "wal-01.v1"
+    told = [(fault.kind, fault.segment) for fault in faults]
+    assert told == [
+        (FaultKind.DUPLICATE_SEGMENT, "wal-001.v1"),
+        (FaultKind.DUPLICATE_SEGMENT, "wal-1.v1"),
+        (FaultKind.CORRUPT_FRAME, "wal-001.v1"),
+        (FaultKind.CORRUPT_FRAME, "wal-1.v1"),
+    ]
+    assert {fault.detail for fault in faults[:2]} == {"wal-01.v1 has the same number and counts"}
+    assert [fault.offset for fault in faults[:2]] == [0, 0]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_what_has_the_name_now_is_the_open_file_only_if_it_is_that_very_file(
+    tmp_path: Path, order: tuple[int, int]
+) -> None:
+    """Whichever of the two inode numbers is the greater."""
+    folders.put(tmp_path, wal_1=FIRST)
+    (tmp_path / "other").write_bytes(FIRST)
+    paths = [tmp_path / "wal-1.v1", tmp_path / "other"]
+    with Directory(tmp_path) as directory:
+        segment = directory.segment("wal-1.v1")
+        assert segment is not None
+        opened = [os.open(path, os.O_RDONLY) for path in paths]
+        try:
+            mine, others = (opened[index] for index in (0, 1))
+            if order == (1, 0):
+                paths[1].replace(paths[0])
+                mine, others = others, mine
+            now = plan._now(directory, segment, mine)
+            assert now is not None
+            assert now.inode == os.fstat(mine).st_ino
+            assert plan._now(directory, segment, others) is None
+        finally:
+            for fd in opened:
+                os.close(fd)
+
+
+@pytest.mark.parametrize("replaced", ["by a copy", "by another segment", "by nothing"])
+def test_a_listed_segment_that_was_replaced_is_read_as_it_is_now(tmp_path: Path, replaced: str) -> None:
+    folders.put(tmp_path, wal_1=FIRST)
+    with Directory(tmp_path) as directory:
+        (segment,) = directory.segments()
+        if replaced == "by nothing":
+            (tmp_path / "wal-1.v1").unlink()
+        else:
+            content = FIRST + folders.mint(4) if replaced == "by a copy" else folders.plain(2, [1, 2, 3])
+            (tmp_path / "new").write_bytes(content)
+            (tmp_path / "new").replace(tmp_path / "wal-1.v1")
+        opened = open_listed(directory, segment)
+        if replaced == "by a copy":
+            assert isinstance(opened, tuple)
+            os.close(opened[0])
+            assert (opened[1].size, opened[1].inode) == (len(content), (tmp_path / "wal-1.v1").stat().st_ino)
+        else:
+            assert opened == plan.Fault(
+                FaultKind.MISSING_SEGMENT, "wal-1.v1", 0, "it went while the log was being read"
+            )
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_segment_cut_between_two_frames_is_the_end_in_mode_stop_with_more_behind_or_not(
+    tmp_path: Path, last: bool
+) -> None:
+    folders.put(tmp_path, wal_1=FIRST)
+    openings.close_cleanly(tmp_path, 3)
+    folders.put(tmp_path, wal_1=folders.plain(1, [1, 2]), **({} if last else {"wal_4": folders.plain(2, [4])}))
+    reader = Reader(tmp_path, ReadMode.STOP)
+    assert [record.lsn for record in reader] == [1, 2]
+    assert reader.report.cut_short == (not last)
+    assert [str(fault.kind) for fault in reader.report.faults] == ["corrupt_frame"]
+
+
+def test_the_warning_of_a_pass_points_at_the_callers_line(tmp_path: Path) -> None:
+    logs.log(tmp_path, [logs.record(1)], [logs.record(2)], [logs.record(3)])
+    (tmp_path / "wal-2.v1").unlink()
+    for use in (list, lambda reader: list(reader.batches()), lambda reader: list(reader.counts())):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            use(Reader(tmp_path))
+        assert [warning.filename for warning in told] == [__file__]
+
+
+@pytest.mark.parametrize("gone", ["wal-5.v1", "wal-9.v1"])
+def test_a_file_without_header_is_known_by_its_name_alone(tmp_path: Path, gone: str) -> None:
+    folders.put(tmp_path, wal_5=b"x" * 50, wal_9=b"x" * 50)
+    with Directory(tmp_path) as directory:
+        (segment,) = (one for one in directory.segments() if one.name == gone)
+        opened = open_listed(directory, segment)
+        assert isinstance(opened, tuple)
+        os.close(opened[0])
+        (tmp_path / gone).unlink()
+        opened = open_listed(directory, segment)
+    assert isinstance(opened, plan.Fault)
+    assert (opened.kind, opened.segment) == (FaultKind.MISSING_SEGMENT, gone)
