@@ -113,6 +113,15 @@ def meaning(source: str) -> str | None:
     return ast.dump(tree)
 
 
+def run_by_import(source: str) -> set[int]:
+    """The lines that run while a module is imported: which test meets them is chance, it imports the module first."""
+    within: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            within.update(range(node.body[0].lineno, (node.end_lineno or 0) + 1))
+    return set(range(1, len(source.splitlines()) + 1)) - within
+
+
 class Coverage:
     """Which tests run a line, and how long each takes."""
 
@@ -128,6 +137,7 @@ class Coverage:
         self.lines: dict[str, dict[int, list[str]]] = {
             module: {int(line): tests for line, tests in lines.items()} for module, lines in found["lines"].items()
         }
+        self.imports = {module: run_by_import((tree / "walcore" / f"{module}.py").read_text()) for module in self.lines}
         self.weight: Counter[str] = Counter(
             test for lines in self.lines.values() for tests in lines.values() for test in tests
         )
@@ -174,8 +184,9 @@ class Coverage:
         """The tests for a change of that line, the module's own and the most specific first, within the budget."""
         lines = self.lines.get(module, {})
         own = f"/test_{module.replace('/', '_')}.py"
-        # What runs while pytest imports, or in a process that a test starts, isn't met: then it is the module's tests.
-        tests = lines.get(line) or sorted({test for some in lines.values() for test in some})
+        # What runs at import, or in a process that a test starts, tells no tests of its own: then it is the module's.
+        tests = [] if line in self.imports.get(module, ()) else lines.get(line, [])
+        tests = tests or sorted({test for some in lines.values() for test in some})
         package = module.partition("/")[0]
         tests = tests or [test for test in self.seconds if f"/test_{package}" in test or f"/{package}/" in test]
         chosen, spent = [], 0.0
