@@ -9,13 +9,16 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import oracle
 
 import walcore
 from walcore import system
 from walcore.errors import WalFullError
+
+if TYPE_CHECKING:
+    from walcore.segments import Directory, Segment
 
 STORE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 OTHER_STORE = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
@@ -45,6 +48,11 @@ def put(directory: Path, **segments: bytes) -> Path:
         stem, _, suffix = key.removeprefix("wal_").partition("_")
         (directory / f"wal-{stem}.v1{'.gz' if suffix else ''}").write_bytes(data)
     return directory
+
+
+def made(directory: Directory, **segments: bytes) -> list[Segment]:
+    put(directory.path, **segments)
+    return directory.segments()
 
 
 def tree(directory: Path) -> dict[str, bytes]:

@@ -20,6 +20,7 @@ MIN_SEGMENT_BYTES: Final = 1024
 MAX_SEGMENT_BYTES: Final = 1 << 40
 MIN_BUFFER_BYTES: Final = 4096
 MAX_BUFFER_BYTES: Final = 1 << 30
+MAX_SEGMENTS: Final = 1 << 20
 MAX_SECONDS: Final = 86_400.0 * 365
 DEFAULT_FILE_MODE: Final = 0o640
 # Reading and writing for its owner, and no more than that for anybody else.
@@ -48,6 +49,7 @@ class Settings(TypedDict, total=False):
     max_segment_bytes: int
     batch_buffer_bytes: int
     preallocate_bytes: int
+    max_unsealed_segments: int
     buffer_timeout: float | timedelta | None
     on_force: Callable[[Path], object] | None
     file_mode: int | None
@@ -77,6 +79,9 @@ class WalConfig:
     """Bytes that the file being written is lengthened ahead of its records, zeros, on Linux: a sync that need not write
     a new size costs less, which one client that commits each record gains from.  They are cut off when the segment is
     finished and by the next opening.  0 is none; a MiB is plenty."""
+    max_unsealed_segments: int = 16
+    """Finished segments that may wait to be sealed.  Who logs faster than they are sealed waits, as for room in the
+    buffer, where the segment being written is full."""
     buffer_timeout: float | None = None
     """Seconds that a producer waits for room in the buffer; None waits for ever."""
     on_force: Callable[[Path], object] | None = None
@@ -97,6 +102,7 @@ class WalConfig:
         max_segment_bytes: int = 128 * MIB,
         batch_buffer_bytes: int = MIB,
         preallocate_bytes: int = 0,
+        max_unsealed_segments: int = 16,
         buffer_timeout: float | timedelta | None = None,
         on_force: Callable[[Path], object] | None = None,
         file_mode: int | None = None,
@@ -111,6 +117,7 @@ class WalConfig:
                 "batch_buffer_bytes", batch_buffer_bytes, MIN_BUFFER_BYTES + 1, MAX_BUFFER_BYTES
             ),
             "preallocate_bytes": _bytes("preallocate_bytes", preallocate_bytes, 0, MAX_BUFFER_BYTES),
+            "max_unsealed_segments": _within("max_unsealed_segments", max_unsealed_segments, 1, MAX_SEGMENTS),
             "buffer_timeout": (
                 None if buffer_timeout is None else _seconds("buffer_timeout", buffer_timeout, positive=False)
             ),
@@ -179,9 +186,13 @@ def _file_mode(value: Any) -> int:
 
 
 def _bytes(name: str, value: Any, low: int, high: int) -> int:
+    return _within(name, value, low, high, " bytes")
+
+
+def _within(name: str, value: Any, low: int, high: int, unit: str = "") -> int:
     number = _integer(name, value)
     if not low <= number <= high:
-        msg = f"{name} must be from {low} to {high} bytes, got {number}"
+        msg = f"{name} must be from {low} to {high}{unit}, got {number}"
         raise WalConfigError(msg)
     return number
 

@@ -26,7 +26,7 @@ from walcore.files import advised, close_quietly, told
 from walcore.format import MAX_INT32
 from walcore.lock import DirectoryLock
 from walcore.opening import check_store, open_directory
-from walcore.seal import Sealer
+from walcore.sealer import Sealer
 from walcore.segments import Directory
 from walcore.state import State, read_state, write_state
 from walcore.stats import Stats
@@ -94,6 +94,7 @@ class Tail:
         Raises:
             OSError: nothing has changed.
         """
+        self.sealer.wait_for_room()
         size = self._end_file()  # before anything has changed
         made = self.directory.create_segment(number, first_id, self.store, int(time.time()))
         self._finish_current(last_lsn, size)
@@ -277,7 +278,7 @@ class LiveLog:
         if self.opening.next_number > MAX_INT32:
             msg = f"{self.path}: segment {MAX_INT32} is there, there is no number above it: begin a new log"
             raise WalError(msg)
-        self.sealer = Sealer(self.directory, on_force=config.on_force)
+        self.sealer = Sealer(self.directory, most=config.max_unsealed_segments, on_force=config.on_force)
         self.tail = Tail(self.directory, self.opening, self.sealer, preallocates=config.preallocate_bytes > 0)
         interval = config.sync_interval if config.sync_policy is SyncPolicy.INTERVAL else 0
         timeout = -1 if config.buffer_timeout is None else int(config.buffer_timeout * _NANOSECONDS)

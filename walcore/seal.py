@@ -1,20 +1,10 @@
-"""Sealing: a finished segment becomes gzip with a summary at its end, on a thread of its own.
-
-Nothing here can fail the log.  A segment that can't be sealed stays as it is, plain, and the reason is logged and kept;
-the next opening tries again.
-"""
+"""Sealing: a finished segment becomes gzip with a summary at its end, and gets its index."""
 
 from __future__ import annotations
 
 import logging
-import os
 import struct
-import sys
-import threading
 import zlib
-from collections import deque
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from walcore._core.encode import summary_frame
@@ -28,7 +18,7 @@ from walcore.sources import codec
 from walcore.system import calls, pieces, read_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
     from walcore.segments import Directory, Segment
@@ -44,25 +34,10 @@ INFLATE_BYTES: Final = 16 * 1024
 GZIP_WBITS: Final = 31
 ISAL_LEVEL: Final = 2
 ZLIB_LEVEL: Final = 6
-KEPT_FAILURES: Final = 100
-# On two busy processors appends keep 0.92 of their speed beside a seal, not 0.65; a backlog grows meanwhile.
-NICENESS: Final = 19
 
 
 class SealError(WalError):
     """A segment can't be sealed; it stays plain."""
-
-
-class _StoppedError(Exception):
-    """The seal was given up on request."""
-
-
-@dataclass(frozen=True, slots=True)
-class SealFailure:
-    """A segment that stayed plain, by file name, and why."""
-
-    segment: str
-    reason: str
 
 
 def seal_segment(directory: Directory, segment: Segment, pause: Callable[[], None] = lambda: None) -> Path:
@@ -248,212 +223,3 @@ def _verify(directory: Directory, name: str, deflate: _Deflate, pause: Callable[
     if not inflate.eof or inflate.unused_data or (size, crc) != (deflate.size, deflate.crc):
         msg = f"{name} can't be read back as it was written"
         raise SealError(msg)
-
-
-class Sealer:
-    """Seals what is submitted and calls the listener, one after the other, on a daemon thread; then it makes indexes.
-
-    The thread is started when first needed, waits without polling, and gives way to all others.  Where none may be
-    started nothing is sealed, and the listener is called by `close`.
-
-    State, all under `_lock` (taken itself, not through `_changed`: a signal's exception can't come between its taking
-    and the block that gives it back): `_segments`, `_forced` and `_unindexed` are what waits, `_current` is what is
-    being sealed and `_indexed` what gets its index; `_round` rises with every `stop`, and a seal of an earlier round
-    gives up; `_closing` ends the thread once nothing waits but indexes. Submitters, `stop` and `close` wake the thread;
-    the thread wakes `stop` when it gets idle. The lock is reentrant: a signal handler that logs may run while this very
-    thread holds it.
-    """
-
-    def __init__(self, directory: Directory, *, on_force: Callable[[Path], object] | None = None) -> None:
-        self._directory = directory
-        self._on_force = on_force
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
-        self._segments: deque[Segment] = deque()
-        self._forced: deque[Path] = deque()
-        self._unindexed: deque[Segment] = deque()
-        self._current: Segment | None = None
-        self._indexed: Segment | None = None
-        self._round = 0
-        self._closing = False
-        self._retired = False
-        self._thread: threading.Thread | None = None
-        self._no_thread = False
-        self.sealed = 0
-        self.failed = 0
-        self._failures: deque[SealFailure] = deque(maxlen=KEPT_FAILURES)
-
-    @property
-    def backlog(self) -> int:
-        """How many segments wait to be sealed, the one being sealed included."""
-        with self._lock:
-            return len(self._segments) + (self._current is not None)
-
-    @property
-    def index_backlog(self) -> int:
-        """How many sealed segments wait to have their index looked at, that being made included."""
-        with self._lock:
-            return len(self._unindexed) + (self._indexed is not None)
-
-    @property
-    def failures(self) -> list[SealFailure]:
-        """The latest segments that stayed plain; a copy, since one may be added at any moment."""
-        with self._lock:
-            return list(self._failures)
-
-    def submit(self, segment: Segment) -> None:
-        """Queue a finished, synced segment, unless sealing was retired.  Never fails."""
-        with self._lock:
-            if not self._retired:
-                self._segments.append(segment)
-                self._wake()
-
-    def index(self, segments: Iterable[Segment]) -> None:
-        """Have sealed segments get an index, those that have none that fits, once nothing waits to be sealed.
-
-        It is given up by `stop` and by `close`: the next opening does it.
-        """
-        with self._lock:
-            self._unindexed.extend(segments)
-            if self._unindexed:
-                self._wake()
-
-    def notify(self, path: Path) -> None:
-        """Queue a call of the listener with `path`, a file just synced.
-
-        If the call queued last is for the same file and still waits, it stands for both.
-        """
-        if self._on_force is None:
-            return
-        with self._lock:
-            if not self._forced or self._forced[-1] != path:
-                self._forced.append(path)
-                self._wake()
-
-    def stop(self) -> list[Segment]:
-        """Give up the seal being made, drop what waits, and return when nothing is touched any more.
-
-        What is submitted later is sealed as ever.
-
-        Returns:
-            What was given up, to be submitted again if it is not deleted after all.
-        """
-        with self._lock:
-            given_up = ([self._current] if self._current else []) + list(self._segments)
-            self._segments.clear()
-            self._unindexed.clear()
-            self._round += 1
-            if threading.current_thread() is not self._thread:
-                self._changed.wait_for(lambda: self._current is self._indexed is None)
-        return given_up
-
-    def retire(self) -> None:
-        """`stop` for good: what is left, and what is submitted later, is sealed by the next opening."""
-        with self._lock:
-            self._retired = True
-        self.stop()
-
-    def close(self, timeout: float | None = None) -> bool:
-        """Finish what waits and end the thread; True once that is done, False when `timeout` seconds ran out first.
-
-        May be called again.
-        """
-        with self._lock:
-            self._closing = True
-            self._changed.notify_all()
-            thread = self._thread
-            if thread is None:
-                self._segments.clear()
-        if thread is None:
-            self._call_listener()
-        elif thread is not threading.current_thread():
-            thread.join(timeout)
-            return not thread.is_alive()
-        return True
-
-    def _wake(self) -> None:
-        if self._thread is None and not self._no_thread and not self._closing:
-            try:
-                thread = threading.Thread(target=self._run, name="walcore-sealer", daemon=True)
-                thread.start()
-            except RuntimeError as exc:
-                self._no_thread = True
-                log.warning("%s: no segment is sealed in this process: %s", self._directory.path, exc)
-            else:
-                self._thread = thread
-        self._changed.notify_all()
-
-    def _run(self) -> None:
-        if sys.platform == "linux":  # where a thread has a priority of its own
-            with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-        while True:
-            with self._lock:
-                self._changed.wait_for(lambda: self._segments or self._forced or self._unindexed or self._closing)
-                if self._closing:
-                    self._unindexed.clear()
-                    if not self._segments and not self._forced:
-                        return
-                # The listener first: a seal takes seconds.
-                if not self._forced:
-                    if self._segments:
-                        self._current = self._segments.popleft()
-                    else:
-                        self._indexed = self._unindexed.popleft()
-                started = self._round
-            try:
-                if self._current is not None:
-                    self._seal(self._current, started)
-                elif self._indexed is not None:
-                    self._make_index(self._indexed, started)
-                else:
-                    self._call_listener()
-            finally:
-                with self._lock:
-                    self._current = self._indexed = None
-                    self._changed.notify_all()
-
-    def _make_index(self, segment: Segment, started: int) -> None:
-        def pause() -> None:
-            self._call_listener()
-            if self._round != started or self._closing or self._segments:
-                raise _StoppedError
-
-        try:
-            index_segment(self._directory, segment, pause)
-        except _StoppedError:
-            with self._lock:
-                if self._round == started and not self._closing:  # segments to be sealed go first
-                    self._unindexed.append(segment)
-        except Exception as exc:  # noqa: BLE001 (whatever it is, the log goes on without it)
-            log.warning("%s: no index was made: %s", segment.path, exc)
-
-    def _seal(self, segment: Segment, started: int) -> None:
-        def pause() -> None:
-            self._call_listener()
-            if self._round != started:
-                raise _StoppedError
-
-        try:
-            path = seal_segment(self._directory, segment, pause)
-        except _StoppedError:
-            return
-        except Exception as exc:  # noqa: BLE001 (whatever it is, the log goes on and the segment stays plain)
-            with self._lock:
-                self.failed += 1
-                self._failures.append(SealFailure(segment.name, str(exc) or repr(exc)))
-            log.warning("Segment %s stays plain: %s", segment.path, exc)
-        else:
-            self.sealed += 1
-            self.notify(path)
-
-    def _call_listener(self) -> None:
-        while self._on_force is not None:
-            with self._lock:
-                if not self._forced:
-                    return
-                path = self._forced.popleft()
-            try:
-                self._on_force(path)
-            except BaseException:  # sys.exit() in a listener must not end sealing
-                log.exception("on_force failed for %s", path)

@@ -1,13 +1,21 @@
-"""Fixtures of the tests of walcore.aio."""
+"""Fixtures of more than one file: a directory, and syncs and wakes of the tests of walcore.aio."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tasks import Gate
 
 from walcore import aio, system
+from walcore.segments import Directory
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Directory]:
+    with Directory(tmp_path / "wal", create=True) as directory:
+        yield directory
 
 
 @pytest.fixture

@@ -60,6 +60,8 @@ def test_it_is_frozen_and_survives_pickling() -> None:
         ("batch_buffer_bytes", 4096, "4097"),
         ("batch_buffer_bytes", 2**31, "1073741824"),
         ("preallocate_bytes", -1, "0 to 1073741824"),
+        ("max_unsealed_segments", 0, "1 to 1048576, got 0"),
+        ("max_unsealed_segments", 2**21, "1 to 1048576, got"),
         ("preallocate_bytes", 2**31, "1073741824"),
         ("buffer_timeout", -0.1, "0 or more"),
         ("file_mode", 0o400, "0o600 to 0o666"),
