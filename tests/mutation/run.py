@@ -183,14 +183,15 @@ class Coverage:
     def of(self, module: str, line: int) -> list[str]:
         """The tests for a change of that line, the module's own and the most specific first, within the budget."""
         lines = self.lines.get(module, {})
-        own = f"/test_{module.replace('/', '_')}.py"
+        folder, _, name = module.rpartition("/")
+        own = tuple(test for test in self.seconds if re.search(rf"/({folder}/test_|test_{folder}_?){name}\.py", test))
         # What runs at import, or in a process that a test starts, tells no tests of its own: then it is the module's.
         tests = [] if line in self.imports.get(module, ()) else lines.get(line, [])
-        tests = tests or sorted({test for some in lines.values() for test in some})
+        tests = tests or sorted({test for some in lines.values() for test in some} | {*own})
         package = module.partition("/")[0]
         tests = tests or [test for test in self.seconds if f"/test_{package}" in test or f"/{package}/" in test]
         chosen, spent = [], 0.0
-        for test in sorted(tests, key=lambda test: (own not in test, self.weight[test])):
+        for test in sorted(tests, key=lambda test: (test not in own, self.weight[test])):
             cost = self.seconds.get(test, 0.1)
             if spent + cost <= self.budget:
                 chosen.append(test)
