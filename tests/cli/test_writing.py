@@ -317,8 +317,16 @@ def test_the_demo_says_how_to_go_on(run, turtle, tmp_path):
 def test_the_demo_without_a_file_needs_real_ontologies(run, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     done = run("demo")
-    assert done.status != 0
-    assert "brickschema" in done.err
+    assert (done.status, done.out) == (4, "")
+    assert done.err == "walcore: this needs brickschema: pip install 'walcore[demo]'\n"
+
+
+def test_the_demo_takes_no_file_of_a_format_that_it_does_not_know(run, tmp_path):
+    path = tmp_path / "a.doc"
+    path.write_text("x")
+    done = run("demo", path)
+    assert (done.status, done.out) == (2, "")
+    assert "a.doc' is none that can be read" in done.err
 
 
 def test_the_demo_makes_the_folders_that_lead_to_the_log(run, turtle, tmp_path):

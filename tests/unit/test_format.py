@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from walcore import format as fmt
 from walcore.index import MIN_SEALED_BYTES
+from walcore.jsonline import parse_line
 
 
 def test_the_numbers_are_those_of_the_format() -> None:
@@ -60,3 +62,17 @@ def test_a_quarantined_name_fits_a_file_system() -> None:
     """With the offsets and the LSN at their longest."""
     longest = f"quarantine/{'x' * fmt.MAX_NAME_CHARS}.{2**63 - 1}-{2**63 - 1}.lsn{fmt.MAX_LSN}{fmt.TEMPORARY_SUFFIX}"
     assert len(Path(longest).name) < 256
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b'{"a":nope}', "no valid JSON at byte 5 of 10: b'nope}'"),
+        (b"x" * 100, f"no valid JSON at byte 0 of 100: {b'x' * 20!r}"),
+        (b"[1]", "not a JSON object but list"),
+        (b'"a"', "not a JSON object but str"),
+    ],
+)
+def test_a_line_that_is_no_object_is_told_where_it_goes_wrong(line: bytes, said: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        parse_line(line)

@@ -96,3 +96,19 @@ def test_a_read_error_while_a_header_is_read_is_one(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(system.calls, "pread", fail)
     with pytest.raises(OSError, match=r"Input/output error.*wal-1\.v1"):
         list_segments(tmp_path)
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("size", [500, 1015, 1016, 1017, 1020, 1021, 1024, 2000, 5000, 20_000])
+def test_a_header_is_read_whole_however_long_it_is(tmp_path: Path, size: int, sealed: bool) -> None:
+    """1,024 bytes are read at first."""
+    text = json.dumps(FIELDS, separators=(",", ":"))
+    frame = oracle.frame(text + " " * (size - len(text) - 1))
+    for cut in (0, 1, 4, 5):
+        packer = zlib.compressobj(wbits=31)
+        content = frame[: len(frame) - cut]
+        content = packer.compress(content) + packer.flush() if sealed else content
+        (tmp_path / f"wal-1.v1{'.gz' * sealed}").write_bytes(content)
+        (found,) = list_segments(tmp_path)
+        assert (found.header is None) == bool(cut)
+        assert found.header is None or found.header.size == len(frame)

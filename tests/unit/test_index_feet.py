@@ -351,3 +351,10 @@ def test_a_large_record_is_found_in_its_block(tmp_path: Path, monkeypatch: pytes
         assert walcore.find(tmp_path, record.id) == record
     assert len(sources) == 3
     assert None not in sources
+
+
+@pytest.mark.parametrize("at", [1, 2, 100])
+def test_a_page_that_ends_within_a_number_is_damaged(log: Path, at: int) -> None:
+    """Also where nobody looks for an id that far behind in it."""
+    foot = Foot.of(index_of(log).read_bytes())
+    assert state(log, replace(foot, pages=foot.pages[:-at] + b"\xff" * at)) is IndexState.DAMAGED

@@ -126,3 +126,16 @@ def test_a_line_may_be_as_long_as_the_limit_and_not_a_byte_longer() -> None:
         fields = lines.parse(lines.checked({"a": text}))
         assert (fields == {"a": text}) == parsed
         assert parsed or fields is None
+
+
+def test_a_marker_of_many_segments_is_written_and_read_back(tmp_path: Path) -> None:
+    """Up to 32 MiB, over 700,000 of them."""
+    assert lines.MARKER_BYTES == 32 << 20
+    rows = {(f"wal-{number}.v1.gz", number, 2**32 - 1) for number in range(2**31 - 40_000, 2**31)}
+    marker = PurgeMarker(7, STORE, frozenset(rows), frozenset())
+    with Directory(tmp_path) as directory:
+        directory.write_marker(marker)
+        assert (tmp_path / "walcore.purge").stat().st_size > lines.LINE_BYTES
+        found = directory.read_marker()
+        assert found is not None
+        assert (len(found.headed), min(rows) in found.headed, found.next_lsn) == (len(rows), True, 7)

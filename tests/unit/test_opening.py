@@ -9,16 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import folders
+import oracle
 import pytest
-from folders import OTHER_STORE, STORE, plain, put, sealed, tree
+from folders import OTHER_STORE, STORE, mint, plain, put, sealed, tree
 from openings import close_cleanly, passed, reopen
 
 import walcore
-from walcore import system
+from walcore import segments, system
 from walcore.errors import WalError, WalFullError
 from walcore.frames import FaultKind
 from walcore.segments import Directory
-from walcore.state import read_state, write_state
+from walcore.state import State, read_state, write_state
 
 # -- what is read -----------------------------------------------------------------------------------------------------
 
@@ -197,3 +198,71 @@ def test_a_sealed_segment_is_to_be_indexed_from_16_kib_on(tmp_path: Path, more: 
     opening = reopen(tmp_path)
     assert [segment.name for segment in opening.to_index] == ["wal-1.v1.gz"] * (more >= 0)
     assert [segment.name for segment in opening.to_seal] == ["wal-2.v1"]
+
+
+def test_the_last_lsn_but_one_leaves_one(tmp_path: Path) -> None:
+    put(tmp_path, wal_1=plain(1, []) + oracle.mint_frame(2**63 - 2, 1, "I", "urn:x", "", "", 0))
+    assert reopen(tmp_path).next_lsn == 2**63 - 1
+    put(tmp_path, wal_2=plain(2, []) + oracle.mint_frame(2**63 - 1, 1, "I", "urn:x", "", "", 0))
+    with pytest.raises(WalError, match=f"LSN {2**63 - 1} was given out, there is none above it"):
+        reopen(tmp_path)
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1, 7])
+def test_what_a_crash_left_half_made_is_told_by_name_up_to_a_number(tmp_path: Path, more: int) -> None:
+    put(tmp_path, wal_1=plain(1, [1]))
+    number = segments._NAMES_TOLD + more
+    for name in range(number):
+        (tmp_path / f"{name}.walcore-tmp").touch()
+    (tmp_path / "folder.walcore-tmp").mkdir()
+    (tmp_path / "mine.tmp").touch()
+    warnings = reopen(tmp_path).warnings
+    named = [warning for warning in warnings if warning.endswith("which a crash left half made")]
+    rest = [warning for warning in warnings if warning not in named]
+    assert len(named) == min(number, segments._NAMES_TOLD)
+    assert rest == ([f"removed {more} more of these"] if more > 0 else [])
+    assert sorted(path.name for path in tmp_path.glob("*tmp")) == ["folder.walcore-tmp", "mine.tmp"]
+
+
+@pytest.mark.parametrize("at", [None, 0, 2**20 - 1, 2**20, 5 * 2**19 - 1])
+def test_a_tear_of_zeros_is_looked_through_to_its_end(tmp_path: Path, at: int | None) -> None:
+    whole, tail = plain(1, [1, 2]), bytearray(5 * 2**19)
+    if at is not None:
+        tail[at] = 1
+    put(tmp_path, wal_1=whole + tail)
+    (cut,) = reopen(tmp_path).cut
+    assert (cut.offset, cut.size) == (len(whole), len(tail))
+    assert (cut.copy is None) == (at is None) == (cut.reason == "nothing but zeros")
+
+
+def test_the_state_vouches_for_the_last_segment_as_it_is(tmp_path: Path) -> None:
+    first, second = plain(1, [1, 2]), plain(2, [3])
+    put(tmp_path, wal_1=first, wal_3=second)
+    state = reopen(tmp_path).state
+    header_crc = int.from_bytes(plain(2, [3])[: -len(mint(3))][-4:], "little")
+    expected = State(last_lsn=3, number=2, header_crc=header_crc, size=len(second), store=STORE, clean=False)
+    assert state == expected
+    with Directory(tmp_path) as directory:
+        assert read_state(directory) == expected
+    # Of a pair that stays, since both are damaged, the plain one.
+    put(tmp_path, wal_3=second[:-1] + b"~" + mint(4), wal_3_gz=sealed(second, 3)[:-5])
+    state = reopen(tmp_path).state
+    assert (state.number, state.size, state.last_lsn) == (2, len(second) + len(mint(4)), 4)
+    # A file cut short stays too short.
+    put(tmp_path, wal_3=second[:-1])
+    assert reopen(tmp_path).state.size == len(second) + len(mint(4))
+
+
+def test_a_log_that_begins_behind_a_purge_keeps_its_first_number(tmp_path: Path) -> None:
+    put(tmp_path, wal_5=plain(4, [5]), wal_6=plain(5, [6]))
+    with Directory(tmp_path) as directory:
+        write_state(
+            directory,
+            State(last_lsn=4, number=0, header_crc=0, size=0, store=STORE, clean=False, first_number=4),
+        )
+    for _ in range(2):
+        opening = reopen(tmp_path)
+        assert (opening.faults, opening.state.first_number, opening.next_number) == ((), 4, 6)
+    # What is found before it belongs to the log as well.
+    put(tmp_path, wal_3=plain(3, [3]))
+    assert reopen(tmp_path).state.first_number == 3

@@ -97,3 +97,14 @@ def test_the_plain_file_of_a_pair_goes_after_the_sealed_one_is_on_disk(
     with folders.failing(monkeypatch, 0, folders.Killed, for_ever=False) as calls:
         reopen(tmp_path)
     assert calls[:5] == ["fsync", "fdatasync", "fsync", "unlink", "fsync"]
+
+
+def test_the_file_of_a_pair_that_is_on_disk_is_not_copied_once_more(tmp_path: Path) -> None:
+    content = plain(1, [1, 2])
+    put(tmp_path, wal_1=content, wal_3=plain(2, [3]))
+    close_cleanly(tmp_path, 3)
+    put(tmp_path, wal_1_gz=sealed(plain(1, [1]), 1))
+    inode = (tmp_path / "wal-1.v1").stat().st_ino
+    (moved,) = reopen(tmp_path).quarantined
+    assert moved.reason == "wal-1.v1 counts"
+    assert ((tmp_path / "wal-1.v1").read_bytes(), (tmp_path / "wal-1.v1").stat().st_ino) == (content, inode)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import folders
@@ -11,11 +12,13 @@ import logs
 import openings
 import pytest
 
+import walcore
 from walcore import plan
 from walcore.frames import FaultKind
 from walcore.plan import choose, open_listed
 from walcore.reader import Reader, ReadMode
 from walcore.segments import Directory
+from walcore.state import Loss, State, write_state
 
 FIRST = folders.plain(1, [1, 2, 3])
 
@@ -143,3 +146,88 @@ def test_a_file_without_header_is_known_by_its_name_alone(tmp_path: Path, gone: 
         opened = open_listed(directory, segment)
     assert isinstance(opened, plan.Fault)
     assert (opened.kind, opened.segment) == (FaultKind.MISSING_SEGMENT, gone)
+
+
+SECOND = folders.plain(2, [4, 5])
+SECOND_CRC = int.from_bytes(folders.plain(2, [4])[: -len(folders.mint(4))][-4:], "little")
+
+
+@pytest.mark.parametrize(
+    ("files", "lost"),
+    [
+        ({"wal_4": SECOND}, None),
+        ({"wal_4": SECOND + folders.mint(6)}, None),
+        ({"wal_4": SECOND[:-1]}, True),
+        ({}, False),
+        ({"wal_4_gz": folders.sealed(SECOND, 5)}, None),
+        ({"wal_4": SECOND[:-1], "wal_4_gz": folders.sealed(SECOND, 5)}, None),
+        ({"wal_4": SECOND[:-1], "wal_04": SECOND}, None),
+        ({"wal_9": folders.plain(2, [9])}, None),  # what RDF4J leaves that purged and began anew
+        ({"wal_9": folders.plain(3, [9])}, False),
+        ({"wal_4": b""}, False),
+    ],
+)
+def test_what_the_state_knows_of_is_lost_if_it_is_not_there_or_shorter(
+    tmp_path: Path, files: dict[str, bytes], lost: bool | None
+) -> None:
+    folders.put(tmp_path, wal_1=FIRST, **files)
+    known = Loss(2, SECOND_CRC, len(SECOND), False)
+    state = State(last_lsn=5, number=2, header_crc=SECOND_CRC, size=len(SECOND), store=folders.STORE, clean=True)
+    expected = () if lost is None else (replace(known, short=lost),)
+    with Directory(tmp_path) as directory:
+        segments = directory.segments()
+        assert plan.find_losses(state, segments) == expected
+        # One that was lost before stays so, until it is there again, even if another has its number.
+        before = replace(state, number=0, header_crc=0, size=0, losses=(known,))
+        again = plan.find_losses(before, segments)
+        assert again == (expected or ((known,) if "wal_9" in files else ()))
+        assert plan.find_losses(replace(state, losses=(known,)), segments) == again
+        write_state(directory, state)
+        found = plan.plan(directory)
+    assert (found.first, found.last) == (1, max(2, *found.numbered))
+    # A file that has grown since is read anew behind what was on disk.
+    fits = any("_4" in name and 0 < len(data) <= len(SECOND) for name, data in files.items())
+    assert found.vouched == (2 if fits or "wal_04" in files else 0)
+    assert found.sizes == {(2, SECOND_CRC): len(SECOND)}
+
+
+def test_as_much_as_was_on_disk_is_known_of_a_plain_segment(tmp_path: Path) -> None:
+    folders.put(tmp_path, wal_1=FIRST, wal_4=SECOND, wal_6=folders.plain(3, [6]), wal_7_gz=b"", wal_8=b"")
+    openings.close_cleanly(tmp_path, 6)
+    folders.put(tmp_path, wal_6=folders.plain(3, [6, 7]), wal_9=folders.plain(4, [9]))
+    with Directory(tmp_path) as directory:
+        found = plan.plan(directory)
+        known = {segment.name: found.known(segment) for segment in directory.segments()}
+    assert known == {"wal-1.v1": 0, "wal-4.v1": 0, "wal-6.v1": len(folders.plain(3, [6])), "wal-7.v1.gz": 0} | {
+        "wal-8.v1": 0,
+        "wal-9.v1": 0,
+    }
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_in_no_segment_up_to_the_one_vouched_for_is_a_fault_a_tear(tmp_path: Path, number: int) -> None:
+    contents = {1: FIRST, 2: SECOND, 3: folders.plain(3, [6, 7])}
+    names = {1: "wal_1", 2: "wal_4", 3: "wal_6"}
+    folders.put(tmp_path, **{names[one]: content for one, content in contents.items() if one < 3})
+    openings.close_cleanly(tmp_path, 5, clean=False)
+    folders.put(tmp_path, wal_6=contents[3])
+    folders.put(tmp_path, **{names[number]: contents[number][:-3]})
+    kind = "torn_tail" if number == 3 else "corrupt_frame"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        reader = Reader(tmp_path)
+        list(reader)
+    assert [str(fault.kind) for fault in reader.report.faults] == [kind]
+    assert [str(fault.kind) for fault in walcore.repair(tmp_path).faults] == [kind]
+    opening = openings.reopen(tmp_path)
+    # Opening doesn't read again what was vouched for, but for how long the last of them is.
+    assert [str(fault.kind) for fault in opening.faults] == [kind] * (number == 2)
+    assert bool(opening.cut) == (number == 3)
+
+
+def test_a_header_cut_off_is_a_tear_whatever_the_state_vouches_for(tmp_path: Path) -> None:
+    folders.put(tmp_path, wal_1=FIRST, wal_4=SECOND)
+    openings.close_cleanly(tmp_path, 5)
+    folders.put(tmp_path, wal_6=folders.plain(3, [])[:40])
+    (moved,) = openings.reopen(tmp_path).quarantined
+    assert (moved.segment, moved.reason) == ("wal-6.v1", "its header is torn")

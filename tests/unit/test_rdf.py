@@ -9,7 +9,7 @@ import pytest
 ox = pytest.importorskip("pyoxigraph")
 
 from walcore.errors import InvalidRecordError  # noqa: E402
-from walcore.rdf import Dictionary, RdfFile, rdf_format, term_of, value_of  # noqa: E402
+from walcore.rdf import READ_BYTES, Dictionary, RdfFile, rdf_format, term_of, value_of  # noqa: E402
 from walcore.record import Record  # noqa: E402
 
 XSD = "http://www.w3.org/2001/XMLSchema#"
@@ -198,3 +198,22 @@ def test_what_is_left_out_is_shown_to_sixty_characters(tmp_path):
         shown = what.partition(", ")[2]
         whole = f'"{"y" * size}"@en--ltr'
         assert shown == (whole if len(whole) <= 60 else whole[:57] + "...")
+
+
+@pytest.mark.parametrize("size", [0, 1, READ_BYTES - 1, READ_BYTES, 5 * READ_BYTES])
+def test_what_was_read_is_told_in_steps_that_add_up(tmp_path, size):
+    line = b"# a comment of some length, and no statement\n"
+    path = tmp_path / "d.nt"
+    path.write_bytes((line * (size // len(line) + 1))[:size])
+    told = []
+    assert list(RdfFile(path, on_read=told.append)) == []
+    steps = [step for step in told if step]  # the end may be met several times
+    assert sum(steps) == size
+    assert all(READ_BYTES <= step < READ_BYTES + len(line) for step in steps[:-1])
+    assert size < READ_BYTES or steps[0] < READ_BYTES + len(line)
+
+
+def test_terms_that_are_left_out_are_counted_though_nobody_asks(tmp_path):
+    file = RdfFile(written(tmp_path, f'{AB} "x"@en--ltr .\n{AB} "y" .\n{AB} <<( {AB} <http://e/c> )>> .\n', "d.nt"))
+    assert [value[1] for value in file][-3:] == ["y", "http://e/a", "http://e/b"]
+    assert file.skipped == 2

@@ -14,7 +14,8 @@ import oracle
 import pytest
 
 import walcore
-from walcore.segments import list_segments
+from walcore.segments import Directory, list_segments
+from walcore.state import State, write_state
 
 FIRST = folders.plain(1, range(1, 6))
 
@@ -445,3 +446,17 @@ def test_what_goes_aside_is_lost_but_for_what_its_neighbours_have(tmp_path: Path
     )
     plan = walcore.repair(wal)
     assert (plan.lost, plan.lost_ids) == (((4, 4),), (4,))
+
+
+@pytest.mark.parametrize("first", [1, 4])
+def test_what_lay_before_all_gets_the_number_that_the_log_begins_with(tmp_path: Path, first: int) -> None:
+    """Behind a purge that isn't 1."""
+    wal = folders.put(tmp_path / "wal", wal_6=folders.plain(first + 1, [6]), wal_5=headless(9, range(5, 6)))
+    with Directory(wal) as directory:
+        fields = {"last_lsn": 4, "number": 0, "header_crc": 0, "size": 0, "store": folders.STORE, "clean": False}
+        write_state(directory, State(**fields, first_number=first))  # type: ignore[arg-type]
+    walcore.repair(wal).apply()
+    assert {segment.name.removesuffix(".gz"): segment.number for segment in list_segments(wal)} == {
+        "wal-5.v1": first,
+        "wal-6.v1": first + 1,
+    }

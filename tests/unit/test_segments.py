@@ -429,3 +429,7 @@ def test_who_changes_nothing_sees_what_may_not_be_read(tmp_path: Path, monkeypat
         for call in (directory.segments, lambda: directory.segment("wal-1.v1")):
             with pytest.raises(PermissionError):
                 call()
+        # What may not even be looked at says nothing of itself.
+        monkeypatch.setattr(system.calls, "stat", lambda *_, **__: refuse("wal-1.v1", 0))
+        with pytest.raises(PermissionError):
+            directory.segment("wal-1.v1", forbidden=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from folders import STORE
 
 from walcore.segments import Directory
-from walcore.state import Loss, State, read_state, write_state
+from walcore.state import Loss, State, find_state, read_state, write_state
 
 STATE = State(last_lsn=2**62, number=7, header_crc=0xFFFFFFFF, size=2**40, store=STORE, clean=True, first_number=3)
 LOSSES = (Loss(4, 0xFFFFFFFF, 2**40, short=True), Loss(5, 1, 300, short=False))
@@ -72,3 +74,47 @@ def test_a_state_fits_its_segment_only() -> None:
     assert not STATE.fits(7, 0xFFFFFFFF, 2**40 - 1)
     assert not STATE.fits(7, 0, 2**40)
     assert not STATE.fits(8, 0xFFFFFFFF, 2**40)
+
+
+GREATEST = {
+    "last_lsn": 2**63 - 1, "number": 2**31 - 1, "header_crc": 2**32 - 1, "size": 2**63 - 1, "first_number": 2**31 - 1,
+}  # fmt: skip
+LEAST = {"last_lsn": 0, "number": 0, "header_crc": 0, "size": 0, "first_number": 1}
+
+
+@pytest.mark.parametrize("limits", [GREATEST, LEAST], ids=["greatest", "least"])
+def test_numbers_go_as_far_as_the_format_has_them_and_no_further(tmp_path: Path, limits: dict[str, int]) -> None:
+    step = 1 if limits is GREATEST else -1
+    loss = {name: limits[name] for name in ("number", "header_crc", "size")}
+    rest = {"store": STORE, "clean": True}
+    whole = State(**limits, **rest, losses=(Loss(**loss, short=False),))  # type: ignore[arg-type]
+    with Directory(tmp_path) as directory:
+        write_state(directory, whole)
+        assert read_state(directory) == whole
+        for name, value in limits.items():
+            write_state(directory, replace(whole, **{name: value + step}))  # type: ignore[arg-type]
+            assert read_state(directory) is None, name
+        for name, value in loss.items():
+            beyond = Loss(**loss | {name: value + step}, short=False)
+            write_state(directory, replace(whole, losses=(*whole.losses, beyond)))
+            assert read_state(directory) is None, name
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(errno.EACCES, None), (errno.EPERM, None), (errno.EINVAL, None), (errno.EIO, 5), (errno.EMFILE, 24)],
+)
+def test_who_only_reads_does_without_a_state_that_is_not_to_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, told: int | None
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(Directory, "read_line", fail)
+    with Directory(tmp_path) as directory:
+        if told is None:
+            assert find_state(directory) is None
+        else:
+            with pytest.raises(OSError, match=os.strerror(error)) as caught:
+                find_state(directory)
+            assert caught.value.errno == told

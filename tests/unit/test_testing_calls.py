@@ -161,3 +161,33 @@ def test_what_a_sync_has_kept_is_not_kept_again_over_what_came_later() -> None:
     ):
         past.take(step)
     assert past.of(node).content == b"2"
+
+
+def test_a_size_can_reach_the_disk_without_the_data(tmp_path: Path) -> None:
+    with Disk(tmp_path / "d") as disk:
+        settle(disk.path / "a", b"1" * 100)
+        fd = os.open(disk.path / "a", os.O_RDWR)
+        os.pwrite(fd, b"2" * 10, 5000)
+        os.pwrite(fd, b"3" * 10, 50)
+        os.close(fd)
+        cut = disk.power_cut(tmp_path / "cut", seed=4)
+    assert (cut.path / "a").read_bytes() == b"1" * 100 + bytes(4910)
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "w", "w+", "a", "a+", "x", "x+"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_file_is_made_or_not_as_the_builtin_does(tmp_path: Path, mode: str, there: bool) -> None:
+    def use(folder: Path) -> tuple[str, dict[str, bytes]]:
+        folder.mkdir(exist_ok=True)
+        if there:
+            (folder / "a").write_bytes(b"before")
+        try:
+            with (folder / "a").open(mode) as file:
+                told = file.read() if "r" in mode else str(file.write("now"))
+        except OSError as error:
+            told = type(error).__name__
+        return told, folders.tree(folder)
+
+    with Disk(tmp_path / "d") as disk:
+        watched = use(disk.path)
+    assert watched == use(tmp_path / "e")
