@@ -72,7 +72,7 @@ class ArrowReader:
     def batches(self) -> Iterator[RecordBatch]:
         """A new pass that yields its batches, none of them empty."""
         appender = Appender(self.batch_rows, _MAX_BATCH_TEXT, self.surrogates == "replace")
-        self._pass = Pass(self.directory, self.mode, appender)
+        self._pass = Pass(self.directory, self.mode, appender, ahead=True)
         return self._batches(self._pass, appender)
 
     @staticmethod

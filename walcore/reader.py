@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import warnings
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from walcore._core.sink import Tally
+from walcore.ahead import AheadSource
 from walcore.errors import CorruptionError, WalDamageWarning
 from walcore.files import told
 from walcore.frames import HARMLESS, MAX_FAULTS, Fault, FaultKind, FrameReader, Lot, SegmentCheck, check_segment
@@ -118,7 +119,7 @@ class Reader:
         Each dictionary tells of all records so far, the last one of all; without any record there is none.
         """
         tally = Tally()
-        self._pass = Pass(self.directory, self.mode, tally)
+        self._pass = Pass(self.directory, self.mode, tally, ahead=True)
         return self._counts(self._pass, tally)
 
     @staticmethod
@@ -169,12 +170,16 @@ class _Ended(Exception):  # noqa: N818 - nothing is wrong with it
 
 
 class Pass:
-    """One pass over a directory, and what it has met so far; `into` is as a FrameReader has it."""
+    """One pass over a directory, and what it has met so far; `into` is as a FrameReader has it.
 
-    def __init__(self, path: Path, mode: ReadMode, into: Sink | None = None) -> None:
+    Sealed segments are unpacked `ahead` by a thread: slower for who makes Records, which takes the GIL.
+    """
+
+    def __init__(self, path: Path, mode: ReadMode, into: Sink | None = None, *, ahead: bool = False) -> None:
         self.path = path
         self.mode = mode
         self._into = into
+        self._ahead = ahead
         self.faults: list[Fault] = []
         self.faults_left_out = 0
         self.records = 0
@@ -257,14 +262,17 @@ class Pass:
             number, size = segment.number, segment.size
             short = found.cut_off(segment)
             into = None if self._strays else self._into  # what lies in between couldn't go in between any more
-            frames = FrameReader(segment, fd, size, records=True, into=into, vouched=found.known(segment))
+            vouched = found.known(segment)
+            ahead = AheadSource(fd, size, segment.path) if self._ahead and segment.sealed else None
+            frames = FrameReader(segment, fd, size, records=True, into=into, vouched=vouched, source=ahead)
             place = self.segments
             self.segments += 1
             growing = partial(self._growing, fd, segment) if number == last else lambda: False
-            for batch in self._frames(frames, growing, more=number < last):
-                while self._strays and self._strays[-1][0] < _ends(batch)[0]:
-                    yield from self._stray(directory)
-                yield place, self._count(batch, frames)
+            with closing(ahead) if ahead else nullcontext():
+                for batch in self._frames(frames, growing, more=number < last):
+                    while self._strays and self._strays[-1][0] < _ends(batch)[0]:
+                        yield from self._stray(directory)
+                    yield place, self._count(batch, frames)
             if frames.fault is None and short is not None:
                 self._meet(short, more=number < last)
         finally:

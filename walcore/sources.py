@@ -32,8 +32,9 @@ _RESIDUE: Final = crc32c(bytes(CRC_SIZE))
 class Source(Protocol):
     """What a Window reads from."""
 
-    damage: tuple[str, str] | None
-    """Why the bytes ended before their time: a fault kind's value and the detail."""
+    @property
+    def damage(self) -> tuple[str, str] | None:
+        """Why the bytes ended before their time: a fault kind's value and the detail."""
 
     def readinto(self, room: memoryview) -> int:
         """Put the next bytes into `room`; return how many, 0 at the end. Raises OSError if reading fails."""
@@ -149,6 +150,11 @@ class GzipSource:
         self._members = 0
         self._ended = False
 
+    def read_again(self) -> None:
+        """Go on behind the first `given` bytes, which others have read, by unpacking them once more."""
+        self._start(codec())
+        self._again = self.given
+
     def remaining(self) -> int | None:
         """See Source."""
         return None if self._total is None else max(0, self._total - self.given)
@@ -196,7 +202,7 @@ class GzipSource:
         """See Source."""
         got = 0
         while got < len(room) and not self._ended and (self.stream is not None or self._next_member()):
-            most = min(self._again, CHUNK) or (1 if self._careful else min(len(room), CHUNK))
+            most = min(self._again, CHUNK) or (1 if self._careful else min(len(room), LARGE))
             try:
                 data = self.stream.decompress(self._input, most)
             except self._inflater.error as error:
@@ -212,7 +218,7 @@ class GzipSource:
                 continue
             if self._again:
                 self._again -= len(data)
-                if not self._again:
+                if self._careful and not self._again:
                     self._go_slowly()
             elif data:
                 room[got : got + len(data)] = data
