@@ -80,8 +80,8 @@ class WalConfig:
     a new size costs less, which one client that commits each record gains from.  They are cut off when the segment is
     finished and by the next opening.  0 is none; a MiB is plenty."""
     max_unsealed_segments: int = 16
-    """Finished segments that may wait to be sealed.  Who logs faster than they are sealed waits, as for room in the
-    buffer, where the segment being written is full."""
+    """Finished segments that may wait to be sealed, beside those that `open` found.  Who logs faster than they are
+    sealed waits, as for room in the buffer, where the segment being written is full."""
     buffer_timeout: float | None = None
     """Seconds that a producer waits for room in the buffer; None waits for ever."""
     on_force: Callable[[Path], object] | None = None

@@ -278,7 +278,9 @@ class LiveLog:
         if self.opening.next_number > MAX_INT32:
             msg = f"{self.path}: segment {MAX_INT32} is there, there is no number above it: begin a new log"
             raise WalError(msg)
-        self.sealer = Sealer(self.directory, most=config.max_unsealed_segments, on_force=config.on_force)
+        # Beside what opening found, or the first record would wait for all that a crash or RDF4J left plain.
+        most = config.max_unsealed_segments + len(self.opening.to_seal)
+        self.sealer = Sealer(self.directory, most=most, on_force=config.on_force)
         self.tail = Tail(self.directory, self.opening, self.sealer, preallocates=config.preallocate_bytes > 0)
         interval = config.sync_interval if config.sync_policy is SyncPolicy.INTERVAL else 0
         timeout = -1 if config.buffer_timeout is None else int(config.buffer_timeout * _NANOSECONDS)

@@ -52,12 +52,12 @@ class Sealer:
 
     State, all under `_lock` (taken itself, not through `_changed`: a signal's exception can't come between its taking
     and the block that gives it back): `_segments`, `_forced` and `_unindexed` are what waits, `_current` is what is
-    being sealed and `_indexed` what gets its index, `_listening` is true while the listener runs, in a pause of these
-    or between them; `_round` rises with every `stop`, and what was taken in an earlier one is given up; `_thread` is
-    who works (`_gives_way` to all others), and another that finds itself replaced gives up what it has and ends;
-    `_closing` ends the thread once nothing waits but indexes. Submitters, `stop` and `close` wake the thread, the
-    thread wakes who waits for it. The lock is reentrant: a signal handler that logs may run while this very thread
-    holds it.
+    being sealed and `_indexed` what gets its index, both set by the one thread that is `_busy` alone; `_listening` is
+    true while the listener runs, in a pause of these or between them; `_round` rises with every `stop`, and what was
+    taken in an earlier one is given up; `_thread` is who works (`_gives_way` to all others), and another that finds
+    itself replaced gives up what it has and ends; `_closing` ends the thread once nothing waits but indexes.
+    Submitters, `stop` and `close` wake the thread, the thread wakes who waits for it. The lock is reentrant: a signal
+    handler that logs may run while this very thread holds it.
     """
 
     def __init__(
@@ -73,8 +73,7 @@ class Sealer:
         self._unindexed: deque[Segment] = deque()
         self._current: Segment | None = None
         self._indexed: Segment | None = None
-        self._listening = False
-        self._gives_way = False
+        self._busy = self._listening = self._gives_way = False
         self._round = self._taken_in = 0
         self._closing = False
         self._retired = False
@@ -240,7 +239,7 @@ class Sealer:
                 self._unindexed.clear()
                 if not self._segments and not self._forced:
                     return False
-            self._taken_in = self._round
+            self._busy, self._taken_in = True, self._round
             # The listener first: a seal takes seconds.
             if not self._forced:
                 if self._segments:
@@ -252,9 +251,8 @@ class Sealer:
     def _has_work(self) -> bool:
         if self._is_replaced():
             return True
-        # Who was replaced may be at work still.
-        idle = self._current is self._indexed is None and not self._listening
-        return idle and bool(self._segments or self._forced or self._unindexed or self._closing)
+        waits = self._segments or self._forced or self._unindexed or self._closing
+        return bool(waits) and not self._busy  # who was replaced may be at work still
 
     def _let_go(self, *, given_up: bool) -> bool:
         """Put back what was given up unless it was stopped; true if nothing is left to seal."""
@@ -265,6 +263,7 @@ class Sealer:
                 elif self._indexed is not None and not self._closing:
                     self._unindexed.append(self._indexed)
             self._current = self._indexed = None
+            self._busy = False
             self._changed.notify_all()
             return not self._segments
 

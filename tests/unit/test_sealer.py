@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import folders
 import pytest
-from folders import made, plain, sealed
+from folders import made, plain, put, sealed
 
 import walcore
 from walcore import seal as seal_module
@@ -352,6 +352,36 @@ def test_nobody_waits_for_seals_that_are_given_up(directory: Directory, slow_sea
     assert sealer.close(10)
 
 
+def test_the_other_thread_begins_when_the_first_has_let_go(
+    directory: Directory, slow_seals: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_listener, go, call = threading.Event(), threading.Event(), Sealer._call_listener
+
+    def slowly(self: Sealer) -> None:
+        if not at_listener.is_set():
+            at_listener.set()
+            go.wait(10)
+        call(self)
+
+    monkeypatch.setattr(Sealer, "_call_listener", slowly)
+    called: list[Path] = []
+    sealer = Sealer(directory, most=1, on_force=called.append)
+    sealer.notify(Path("a"))
+    assert at_listener.wait(10)
+    (one,) = submitted(sealer, directory, 1)
+    thread = waiter(sealer)
+    wait_for(lambda: [thread.name for thread in threading.enumerate()].count("walcore-sealer") == 2)
+    time.sleep(0.02)
+    assert slow_seals["begun"] == []
+    go.set()
+    wait_for(lambda: slow_seals["begun"] == [one.name])
+    assert sealer.backlog == 1
+    slow_seals["go"].set()
+    thread.join(10)
+    assert sealer.close(10)
+    assert (sealer.sealed, called) == (1, [Path("a"), one.path])
+
+
 def test_nobody_waits_where_nothing_is_sealed(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_self: object) -> None:
         msg = "can't start new thread"
@@ -402,3 +432,12 @@ def test_a_log_has_no_more_segments_to_seal_than_it_may(tmp_path: Path, slow_sea
         slow_seals["go"].set()
         wal.await_durable(last)
         assert wal.stats().seal_backlog <= 3
+
+
+def test_what_opening_found_holds_up_nobody(tmp_path: Path, slow_seals: dict[str, Any]) -> None:
+    put(tmp_path / "wal", **{f"wal_{number}": plain(number, [number]) for number in range(1, 6)})
+    with walcore.open(tmp_path / "wal", max_segment_bytes=1024, max_unsealed_segments=2) as wal:
+        assert wal.stats().seal_backlog >= 4
+        for number in range(6, 9):
+            wal.await_durable(wal.log_mint(number, "L", "x" * 300), timeout=10)
+        slow_seals["go"].set()
