@@ -234,7 +234,7 @@ class _Work:
         found, visible = self.found, {one.segment.number for one in self.files if not one.disguise}
         lost = max((loss.number for loss in found.losses), default=0)
         expected = found.first
-        for number in [*sorted(visible - {0}), max(lost, *visible, 0, self.vouched_number) + 1]:
+        for number in [*sorted(visible), max(lost, *visible, 0, self.vouched_number) + 1]:
             for fault in missing(expected, number):
                 before = max((p.lsns.last for p in found.places if p.number < expected), default=0)
                 after = min((p.lsns.first for p in found.places if p.number >= expected and p.lsns), default=0)

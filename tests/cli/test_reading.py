@@ -405,3 +405,8 @@ def test_info_and_verify_tell_of_the_indexes(run, tmp_path):
     assert "1 of another file" in text
     assert "1 damaged" in text
     assert "2 of sealed segments" in run("info", tmp_path / "wal").out
+
+
+@pytest.mark.parametrize(("size", "shown"), [(39, "9" * 39), (40, "9" * 40), (41, "9" * 40 + "...")])
+def test_of_what_is_no_id_forty_characters_are_shown(run, log, size, shown):
+    assert f"'{shown}' is no id" in run("find", "9" * size, "--wal", log).err

@@ -591,3 +591,10 @@ def test_zeros_up_to_a_sectors_end_are_seen_however_the_bytes_come(size: int, le
 def test_of_a_large_frame_that_is_no_object_no_copy_is_made(tmp_path: Path, begin: bytes) -> None:
     one = segment(tmp_path, BODY + logs.raw_frame(begin + b" " * (16 * MIB)) + NEXT)
     assert peak(lambda: kinds(check_segment(one).faults) == ["invalid_record"]) < 16 + 8
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 9])
+def test_a_frame_is_found_however_few_bytes_lie_before_it(tmp_path: Path, size: int) -> None:
+    records, faults = read(tmp_path, BODY + b"x" * size + NEXT + b"y" * size + logs.mint(logs.record(7)))
+    assert [one.lsn for one in records] == [1, 2, 3, 4, 5, 6, 7]
+    assert [fault.offset for fault in faults] == [END, END + size + len(NEXT)]

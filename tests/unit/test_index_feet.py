@@ -259,7 +259,7 @@ def test_a_block_that_is_not_there_sends_to_all_of_the_segment(log: Path) -> Non
     assert blocks(log, 5) == ()
 
 
-@pytest.mark.parametrize("size", [0, -1, PAGE_BYTES, PAGE_BYTES + 1])
+@pytest.mark.parametrize("size", [0, -1, 1, PAGE_BYTES, PAGE_BYTES + 1])
 @pytest.mark.parametrize("which", ["last", "first of two", "first of two runs"])
 def test_a_page_has_a_size_that_is_possible(log: Path, which: str, size: int) -> None:
     foot = Foot.of(index_of(log).read_bytes())

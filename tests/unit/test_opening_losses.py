@@ -100,6 +100,7 @@ def test_a_header_lost_to_zeros_leaves_vouched_records_in_their_place(tmp_path: 
     opening = reopen(tmp_path)
     assert opening.quarantined == ()
     assert [f.kind for f in opening.faults] == [FaultKind.UNREADABLE_SEGMENT, FaultKind.MISSING_SEGMENT]
+    assert opening.faults[0].detail == "torn header; perhaps a segment that was on disk and is missing"
     assert not passed(tmp_path).complete
 
 

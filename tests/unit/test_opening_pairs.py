@@ -108,3 +108,18 @@ def test_the_file_of_a_pair_that_is_on_disk_is_not_copied_once_more(tmp_path: Pa
     (moved,) = reopen(tmp_path).quarantined
     assert moved.reason == "wal-1.v1 counts"
     assert ((tmp_path / "wal-1.v1").read_bytes(), (tmp_path / "wal-1.v1").stat().st_ino) == (content, inode)
+
+
+@pytest.mark.parametrize("damaged", ["wal-1.v1", "wal-1.v1.gz"])
+def test_a_file_without_its_header_is_one_of_the_pair_that_its_name_tells(tmp_path: Path, damaged: str) -> None:
+    """Alone it would stay where it is, since it may have been any segment."""
+    content, packed = plain(1, [1, 2]), sealed(plain(1, [1, 2]), 2)
+    spoiled = bytearray(content)
+    spoiled[30] ^= 1
+    files = {"wal_1": content, "wal_1_gz": packed}
+    files |= {"wal_1": bytes(spoiled)} if damaged == "wal-1.v1" else {"wal_1_gz": b"not gzip" * 10}
+    put(tmp_path, **files)
+    opening = reopen(tmp_path)
+    assert [moved.segment for moved in opening.quarantined] == [damaged]
+    assert "is sound" in opening.quarantined[0].reason
+    assert (opening.faults, opening.next_lsn) == ((), 3)

@@ -111,7 +111,8 @@ def test_a_fault_tells_the_lsns_around_it(tmp_path: Path) -> None:
 def test_a_missing_first_segment_is_missing_unless_a_purge_left_it_out(tmp_path: Path) -> None:
     logs.log(tmp_path, *PARTS)
     (tmp_path / "wal-1.v1").unlink()
-    assert met(tmp_path)[1] == ["missing_segment"]
+    (fault,) = met(tmp_path)[2].faults
+    assert (fault.kind, fault.lsn_before, fault.lsn_after) == ("missing_segment", None, 4)
     last = list_segments(tmp_path)[-1]
     assert last.header is not None
     state = State(last_lsn=8, number=3, header_crc=last.header.crc, size=last.size, store=logs.STORE, clean=True)
@@ -511,3 +512,11 @@ def test_a_segment_that_appears_while_a_gap_is_looked_at_is_read(
 
     monkeypatch.setattr(Directory, "names", names)
     assert met(tmp_path)[:2] == (ALL, [])
+
+
+def test_a_segment_without_header_that_is_read_counts(tmp_path: Path) -> None:
+    logs.log(tmp_path, [logs.record(1)], [logs.record(3)])
+    logs.write(tmp_path, "wal-9.v1", bytes(8) + logs.plain([logs.record(2)], 9)[8:])
+    for mode, count in ((ReadMode.SEGMENT, 2), (ReadMode.SALVAGE, 3)):
+        records, _, report = met(tmp_path, mode)
+        assert (len(records), report.records, report.segments) == (count, count, count)

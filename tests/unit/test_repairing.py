@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import uuid
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import folders
@@ -14,6 +15,7 @@ import oracle
 import pytest
 
 import walcore
+from walcore import repairing
 from walcore.segments import Directory, list_segments
 from walcore.state import State, write_state
 
@@ -112,16 +114,16 @@ def test_of_two_damaged_files_of_a_number_the_plan_names_each_fault_of_the_one_t
     assert faults[aside, "corrupt_frame"] == 1
 
 
-@pytest.mark.parametrize("vouched", [False, True])
+@pytest.mark.parametrize(("vouched", "clean"), [(False, True), (True, True), (True, False)])
 def test_how_much_is_lost_at_the_end_is_known_only_where_the_state_vouches_for_it(
-    tmp_path: Path, vouched: bool
+    tmp_path: Path, vouched: bool, clean: bool
 ) -> None:
     whole = folders.sealed(folders.plain(2, range(6, 400)), 399)
     wal = folders.put(tmp_path / "wal", wal_1=FIRST)
     openings.close_cleanly(wal, 5, clean=False)
     folders.put(wal, wal_6_gz=whole)
     if vouched:
-        openings.close_cleanly(wal, 399)
+        openings.close_cleanly(wal, 399, clean=clean)
     folders.put(wal, wal_6_gz=whole[:-100])
     ((first, last),) = walcore.repair(wal).lost
     assert 300 < first < 399
@@ -460,3 +462,30 @@ def test_what_lay_before_all_gets_the_number_that_the_log_begins_with(tmp_path: 
         "wal-5.v1": first,
         "wal-6.v1": first + 1,
     }
+
+
+def test_where_numbers_and_lsns_go_different_ways_no_number_is_free_in_between(tmp_path: Path) -> None:
+    wal = folders.put(
+        tmp_path / "wal",
+        wal_2002=folders.plain(2, [2002, 2003]),
+        wal_2007=folders.plain(1, [2007, 2008]),
+        wal_2004=headless(9, range(2004, 2007)),
+    )
+    plan = walcore.repair(wal)
+    assert "no number is free where its records belong" in str(plan)
+    assert plan.lost == ((2004, 2006),)
+
+
+def test_what_is_left_after_a_repair_is_told_by_its_first_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the disk goes on failing."""
+    damaged = bytearray(FIRST)
+    damaged[damaged.index(b"urn:3")] ^= 1
+    plan = walcore.repair(folders.put(tmp_path / "wal", wal_1=bytes(damaged)))
+    real = repairing.open_directory
+    faults = [walcore.Fault(walcore.FaultKind.CORRUPT_FRAME, f"wal-{number}.v1", 7, "gone") for number in (1, 2)]
+    monkeypatch.setattr(repairing, "open_directory", lambda *words: replace(real(*words), faults=tuple(faults)))
+    said = r"still damaged, repair it again: corrupt_frame in wal-1\.v1 at byte 7 \(gone\)$"
+    with pytest.raises(walcore.WalError, match=said):
+        plan.apply()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import logs
@@ -121,3 +122,18 @@ def test_a_segment_that_may_not_be_read_gives_a_warning(tmp_path: Path, monkeypa
         one = find(tmp_path, 7)
     assert one is not None
     assert one.lsn == 5
+
+
+def test_the_warning_tells_of_the_fault_met_first(tmp_path: Path) -> None:
+    """Of the newest segment, that is."""
+    logs.log(tmp_path, *PARTS)
+    for name, size in (("wal-9.v1", 5), ("wal-2.v1", 9)):
+        path = tmp_path / name
+        content = bytearray(path.read_bytes())
+        content[-size] ^= 1
+        path.write_bytes(content + logs.mint(logs.record(1)))
+    newest = tmp_path / "wal-2.v1"
+    offset = len(newest.read_bytes()) - len(logs.mint(PARTS[2][2])) - len(logs.mint(logs.record(1)))
+    said = f"corrupt_frame in wal-2.v1 at byte {offset} (the checksum doesn't hold)"
+    with pytest.warns(WalDamageWarning, match=re.escape(said)):
+        find(tmp_path, 12345)
