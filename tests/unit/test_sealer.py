@@ -424,12 +424,14 @@ def test_a_log_has_no_more_segments_to_seal_than_it_may(tmp_path: Path, slow_sea
         last = 0
         for number in range(1, 41):
             last = wal.log_mint(number, "L", "x" * 300)
-        with pytest.raises(walcore.WalTimeoutError):
-            wal.await_durable(last, timeout=0.1)
-        wait_for(lambda: wal.stats().seal_backlog == 3)
-        time.sleep(0.05)
-        assert wal.stats().seal_backlog == 3
-        slow_seals["go"].set()
+        try:
+            with pytest.raises(walcore.WalTimeoutError):
+                wal.await_durable(last, timeout=0.1)
+            wait_for(lambda: wal.stats().seal_backlog == 3)
+            time.sleep(0.05)
+            assert wal.stats().seal_backlog == 3
+        finally:
+            slow_seals["go"].set()
         wal.await_durable(last)
         assert wal.stats().seal_backlog <= 3
 
