@@ -598,3 +598,15 @@ def test_a_frame_is_found_however_few_bytes_lie_before_it(tmp_path: Path, size: 
     records, faults = read(tmp_path, BODY + b"x" * size + NEXT + b"y" * size + logs.mint(logs.record(7)))
     assert [one.lsn for one in records] == [1, 2, 3, 4, 5, 6, 7]
     assert [fault.offset for fault in faults] == [END, END + size + len(NEXT)]
+
+
+@pytest.mark.parametrize("seal", [False, True], ids=["plain", "sealed"])
+@pytest.mark.parametrize("cut", [1, 2 * MIB, 3 * MIB - 100])
+def test_a_large_frame_that_the_bytes_end_in_is_a_fault_at_its_start(tmp_path: Path, cut: int, seal: bool) -> None:
+    frame = large(6, 3 * MIB)[:-cut]
+    content = BODY + frame
+    records, faults = read(tmp_path, gzip.compress(content, 1) if seal else content, seal=seal)
+    assert records == RECORDS
+    (fault,) = faults
+    assert (str(fault.kind), fault.offset) == ("corrupt_frame" if seal else "torn_tail", END)
+    assert fault.detail == f"the file ends inside a frame, {len(frame)} bytes behind its start"
