@@ -46,7 +46,7 @@ _HOMES = {
         "WalClosedError", "WalConfigError", "WalDamageWarning", "WalError", "WalFailedError", "WalFullError",
         "WalLockedError", "WalTimeoutError",
     ),
-    "frames": ("Fault", "FaultKind"),
+    "faults": ("Fault", "FaultKind"),
     "opening": ("Opening",),
     "reader": ("ReadMode", "Reader", "Report", "read"),
     "record": ("Record", "ValueKind"),
@@ -77,7 +77,7 @@ if _TYPE_CHECKING:
         WalLockedError,
         WalTimeoutError,
     )
-    from walcore.frames import Fault, FaultKind
+    from walcore.faults import Fault, FaultKind
     from walcore.opening import Opening
     from walcore.reader import Reader, ReadMode, Report, read
     from walcore.record import Record, ValueKind

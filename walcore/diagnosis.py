@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from walcore._core.encode import header_frame
 from walcore.errors import StoreMismatchError, WalError
+from walcore.faults import HARMLESS, Fault, FaultKind
 from walcore.findings import Diagnosis, Gap, Place
 from walcore.format import MAX_INT32, MAX_LSN, PURGE_NAME
-from walcore.frames import HARMLESS, Fault, FaultKind
 from walcore.plan import (
     cut_off,
     find_losses,

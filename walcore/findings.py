@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from walcore.spans import Spans
 
 if TYPE_CHECKING:
-    from walcore.frames import Fault
+    from walcore.faults import Fault
     from walcore.salvage import Salvage
     from walcore.state import Loss, State
 

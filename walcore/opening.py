@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from walcore.errors import StoreMismatchError, WalError, WalFullError
+from walcore.faults import Fault, FaultKind
 from walcore.files import told
 from walcore.format import (
     INDEX_SUFFIX,
@@ -31,7 +32,7 @@ from walcore.format import (
     is_index_name,
     is_segment_name,
 )  # fmt: skip
-from walcore.frames import Fault, FaultKind, SegmentCheck, check_segment
+from walcore.frames import SegmentCheck, check_segment
 from walcore.index import MIN_SEALED_BYTES
 from walcore.plan import (
     cut_off,

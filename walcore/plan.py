@@ -8,9 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from walcore.faults import Fault, FaultKind
 from walcore.files import advised, closing_at_error, told
 from walcore.format import is_segment_name
-from walcore.frames import Fault, FaultKind, SegmentCheck, check_segment
+from walcore.frames import SegmentCheck, check_segment
 from walcore.state import Loss, State, find_state
 from walcore.system import calls
 

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, cast
 from walcore._core.sink import Tally
 from walcore.ahead import AheadSource
 from walcore.errors import CorruptionError, WalDamageWarning
+from walcore.faults import HARMLESS, MAX_FAULTS, Fault, FaultKind
 from walcore.files import told
-from walcore.frames import HARMLESS, MAX_FAULTS, Fault, FaultKind, FrameReader, Lot, SegmentCheck, check_segment
+from walcore.frames import FrameReader, Lot, SegmentCheck, check_segment
 from walcore.lock import is_locked
 from walcore.plan import Plan, choose, open_listed, plan, sequence
 from walcore.record import ValueKind

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 from walcore.config import checked_store_uuid
 from walcore.diagnosis import diagnose
 from walcore.errors import WalError
+from walcore.faults import HARMLESS, Fault
 from walcore.files import advised, inherit, told
 from walcore.format import PURGE_NAME, TEMPORARY_SUFFIX
-from walcore.frames import HARMLESS, Fault
 from walcore.lock import DirectoryLock, check_unlocked
 from walcore.opening import open_directory
 from walcore.salvage import Salvage, write_sound

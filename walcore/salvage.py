@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from walcore.faults import MAX_FAULTS, Fault, FaultKind
 from walcore.files import COPY_BYTES, copy_range, told, write_all
 from walcore.format import CRC_SIZE, FRAME_OVERHEAD, LENGTH_SIZE, MAX_INT32, MAX_LSN, MIN_INT32, SEALED_SUFFIX
-from walcore.frames import MAX_FAULTS, Fault, FaultKind, FrameReader
+from walcore.frames import FrameReader
 from walcore.headers import read_header
 from walcore.jsonline import integer, parse_line
 from walcore.sources import GzipSource, PlainSource, Window

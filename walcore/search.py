@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from walcore.errors import InvalidRecordError, WalDamageWarning
+from walcore.faults import HARMLESS, Fault, FaultKind
 from walcore.format import MAX_INT32, MIN_INT32, SEALED_SUFFIX
-from walcore.frames import HARMLESS, Fault, FaultKind, FrameReader
+from walcore.frames import FrameReader
 from walcore.index import Block, Place, look_up, read_block
 from walcore.plan import choose, open_listed, plan, sequence
 from walcore.segments import Directory, Segment

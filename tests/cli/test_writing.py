@@ -17,7 +17,7 @@ import pytest
 from commands import content, run_alone, spawn
 
 import walcore
-from walcore.frames import Fault, FaultKind
+from walcore.faults import Fault, FaultKind
 
 pytest.importorskip("pyoxigraph")
 

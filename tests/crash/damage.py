@@ -18,7 +18,7 @@ import logs
 import original
 
 import walcore
-from walcore.frames import HARMLESS
+from walcore.faults import HARMLESS
 from walcore.segments import Directory, list_segments
 from walcore.state import State, write_state
 

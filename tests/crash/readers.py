@@ -12,7 +12,7 @@ from typing import Any, Final
 import witness
 
 import walcore
-from walcore.frames import FaultKind
+from walcore.faults import FaultKind
 
 Row = tuple[Any, ...]
 

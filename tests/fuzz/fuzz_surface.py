@@ -8,6 +8,7 @@ import tempfile
 import warnings
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import judges
 import oracle
@@ -16,9 +17,12 @@ from fuzz_core import frame
 import walcore
 from walcore import format as fmt
 from walcore.errors import WalError
-from walcore.frames import Fault, FrameReader
+from walcore.frames import FrameReader
 from walcore.headers import Segment
 from walcore.record import Record
+
+if TYPE_CHECKING:
+    from walcore.faults import Fault
 
 NAMES = (
     "wal-1.v1", "wal-1.v1.gz", "wal-2.v1", "wal-2.v1.gz", "wal-02.v1", "wal--5.v1", "wal-3.v1", "wal-x.v1",

@@ -18,7 +18,8 @@ import pytest
 
 from walcore import frames, sources, system
 from walcore.errors import WalError
-from walcore.frames import Fault, FaultKind, FrameReader, SegmentCheck, check_segment
+from walcore.faults import Fault, FaultKind
+from walcore.frames import FrameReader, SegmentCheck, check_segment
 from walcore.record import Record
 from walcore.segments import Segment, list_segments
 

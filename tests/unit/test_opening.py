@@ -17,7 +17,7 @@ from openings import close_cleanly, passed, reopen
 import walcore
 from walcore import segments, system
 from walcore.errors import WalError, WalFullError
-from walcore.frames import FaultKind
+from walcore.faults import FaultKind
 from walcore.segments import Directory
 from walcore.state import State, read_state, write_state
 

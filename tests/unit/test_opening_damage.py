@@ -12,7 +12,7 @@ from folders import mint, plain, put, sealed, tree
 from openings import close_cleanly, reopen
 
 from walcore import system
-from walcore.frames import FaultKind
+from walcore.faults import FaultKind
 
 # -- tears and corruption ---------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from folders import plain, put, sealed, tree
 from openings import close_cleanly, passed, reopen
 
 import walcore
-from walcore.frames import FaultKind
+from walcore.faults import FaultKind
 from walcore.reader import read
 
 

@@ -10,7 +10,7 @@ import pytest
 from folders import mint, plain, put, sealed, tree
 from openings import close_cleanly, reopen
 
-from walcore.frames import FaultKind
+from walcore.faults import FaultKind
 
 if TYPE_CHECKING:
     from walcore.opening import Opening

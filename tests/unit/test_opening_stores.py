@@ -10,7 +10,7 @@ from openings import close_cleanly, reopen
 
 import walcore
 from walcore.errors import StoreMismatchError
-from walcore.frames import FaultKind
+from walcore.faults import FaultKind
 from walcore.opening import check_store
 from walcore.purge import mark
 from walcore.reader import read

@@ -14,7 +14,7 @@ import pytest
 
 import walcore
 from walcore import plan
-from walcore.frames import FaultKind
+from walcore.faults import FaultKind
 from walcore.plan import choose, open_listed
 from walcore.reader import Reader, ReadMode
 from walcore.segments import Directory

@@ -12,7 +12,7 @@ import pytest
 from folders import lsns
 
 import walcore
-from walcore.frames import FaultKind
+from walcore.faults import FaultKind
 from walcore.testing import Disk, PowerCut
 
 AHEAD = 64 * 1024

@@ -8,7 +8,7 @@ from walcore.cli import DAMAGE, OK
 from walcore.cli.output import count, talk
 
 if TYPE_CHECKING:
-    from walcore.frames import Fault
+    from walcore.faults import Fault
     from walcore.opening import Opening
     from walcore.reader import Report
 
@@ -28,7 +28,7 @@ def show_fault(fault: Fault) -> None:
 
 def show_damage(report: Report) -> int:
     """Names every fault on stderr; DAMAGE if values may be missing, OK if none is, however little was read."""
-    from walcore.frames import HARMLESS
+    from walcore.faults import HARMLESS
 
     for fault in report.faults:
         show_fault(fault)
@@ -66,7 +66,7 @@ def show_opening(opening: Opening) -> None:
 
 def show_losses(opening: Opening) -> bool:
     """Names on stderr what an opening knows to be lost, and whether there is any: ids may be gone with it."""
-    from walcore.frames import HARMLESS
+    from walcore.faults import HARMLESS
 
     losses = [fault for fault in opening.faults if fault.kind not in HARMLESS]
     for fault in losses:
