@@ -30,7 +30,7 @@ IMPORT_MS = 30
 HELP_MS = 150
 FLAT_MIB = 1
 # What the pairs don't measure already.
-WITHOUT_RIVAL = "encode or 256 or records or sealed or arrow or arrays or recover or find or open"
+WITHOUT_RIVAL = "(encode or 256 or many or scan or recover or find or open) and not (records-plain or many_columns)"
 
 
 def against_raw(work: Workplace) -> Iterator[Row]:
