@@ -30,7 +30,9 @@ IMPORT_MS = 30
 HELP_MS = 150
 FLAT_MIB = 1
 # What the pairs don't measure already.
-WITHOUT_RIVAL = "(encode or 256 or many or scan or recover or find or open) and not (records-plain or many_columns)"
+WITHOUT_RIVAL = (
+    "(encode or 256 or many or scan or recover or seal or find or open) and not (records-plain or many_columns)"
+)
 
 
 def against_raw(work: Workplace) -> Iterator[Row]:
@@ -124,9 +126,13 @@ def without_rival(work: Workplace) -> Iterator[Row]:
         msg = f"the benchmarks failed:\n{done.stdout}{done.stderr}"
         raise RuntimeError(msg)
     for found in json.loads(out.read_text())["benchmarks"]:
-        seconds, unit = found["stats"]["median"], found["extra_info"].get("unit")
+        seconds, info = found["stats"]["median"], found["extra_info"]
         name = found["name"].removeprefix("bench_").replace("_", " ")
-        yield Row(question=name, walcore=rate(unit / seconds) if unit else duration(seconds))
+        if "bytes" in info:
+            value = f"{info['bytes'] / seconds / 1e6:,.0f} MB/s"
+        else:
+            value = rate(info["unit"] / seconds) if "unit" in info else duration(seconds)
+        yield Row(question=name, walcore=value)
 
 
 def heading(work: Workplace, seconds: float) -> str:
