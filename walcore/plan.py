@@ -57,11 +57,14 @@ def list_all(directory: Directory, look: Look | None = None) -> list[Segment]:
     """The segments of a directory, none left out because it was being sealed; `look` as for `plan`.
 
     Listing names and looking at files takes many steps: a plain file can go in between, its sealed one not yet listed.
-    So names are listed again until nothing has changed; what was read already isn't read again.
+    So names are listed again until nothing has changed; what was read already isn't read again, but for the last plain
+    file: it may have grown before the one behind it was begun.
     """
     seen: dict[str, Segment] = {}
     names = _names(directory)
     for _ in range(_LISTINGS):
+        if growing := [segment for segment in seen.values() if not segment.sealed]:
+            del seen[max(growing, key=lambda segment: segment.number).name]
         for name in names - seen.keys():
             segment = look(name) if look else directory.segment(name, forbidden=True)
             if segment is not None:

@@ -17,7 +17,7 @@ from walcore import plan
 from walcore.faults import FaultKind
 from walcore.plan import choose, open_listed
 from walcore.reader import Reader, ReadMode
-from walcore.segments import Directory
+from walcore.segments import Directory, Segment
 from walcore.state import Loss, State, write_state
 
 FIRST = folders.plain(1, [1, 2, 3])
@@ -61,6 +61,31 @@ def test_of_several_damaged_files_the_one_that_gets_furthest_counts(tmp_path: Pa
     ]
     assert {fault.detail for fault in faults[:2]} == {"wal-01.v1 has the same number and counts"}
     assert [fault.offset for fault in faults[:2]] == [0, 0]
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_what_a_segment_got_before_the_next_began_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    """A writer goes on after the last segment was looked at, and begins others before the names are listed again."""
+    folders.put(tmp_path, wal_1=FIRST)
+    look = Directory.segment
+
+    def segment(self: Directory, name: str, *, forbidden: bool = False) -> Segment | None:
+        found = look(self, name, forbidden=forbidden)
+        number = len(list(tmp_path.iterdir()))
+        if number <= steps and name == f"wal-{number}.v1":
+            with (tmp_path / name).open("ab") as file:
+                file.write(folders.mint(10 * number + 4))
+            lsns = [10 * number + 11, 10 * number + 12, 10 * number + 13]
+            folders.put(tmp_path, **{f"wal_{number + 1}": folders.plain(number + 1, lsns)})
+        return found
+
+    monkeypatch.setattr(Directory, "segment", segment)
+    expected = [1, 2, 3, 14]
+    for number in range(2, steps + 2):
+        expected += [10 * number + 1, 10 * number + 2, 10 * number + 3] + [10 * number + 4] * (number <= steps)
+    assert folders.lsns(tmp_path) == expected
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
