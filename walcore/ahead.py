@@ -115,11 +115,12 @@ class AheadSource:
     def _begin(self) -> None:
         for _ in range(_PIECES):
             self._free.put(bytearray())
-        self._thread = Thread(target=self._run, args=(self._runner,), name="walcore-ahead", daemon=True)
         try:
-            self._thread.start()
-        except RuntimeError:  # none may
-            self._thread = None
+            thread = Thread(target=self._run, args=(self._runner,), name="walcore-ahead", daemon=True)
+            thread.start()
+        except RuntimeError:  # none may, or none that is a daemon
+            return
+        self._thread = thread
 
     # -- the thread's side --------------------------------------------------------------------------------------------
 

@@ -151,12 +151,13 @@ def test_an_error_of_the_thread_is_raised_where_the_records_are_read(
         list(read(log))
 
 
-def test_where_no_thread_may_start_one_reads_alone(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(_: threading.Thread) -> None:
+@pytest.mark.parametrize("when", ["__init__", "start"])
+def test_where_no_thread_may_start_one_reads_alone(log: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    def refused(_: threading.Thread, **__: object) -> None:
         msg = "can't start new thread"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(threading.Thread, "start", refused)
+    monkeypatch.setattr(threading.Thread, when, refused)
     assert list(read(log)) == RECORDS
 
 
