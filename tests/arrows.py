@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from walcore.columns import read_arrow
+from walcore.arrow import read_arrow
 from walcore.reader import ReadMode, Report, read
 from walcore.record import Record
 

@@ -39,7 +39,7 @@ from walcore._version import __version__
 # Where the public names live.  Each is imported when it is first asked for: a program that only reads, and above all
 # the command line's --help, need not wait for the rest.
 _HOMES = {
-    "columns": ("ArrowReader", "read_arrow"),
+    "arrow": ("ArrowReader", "read_arrow"),
     "config": ("SyncPolicy", "WalConfig"),
     "errors": (
         "CorruptionError", "IncompleteError", "InvalidRecordError", "RecordTooLargeError", "StoreMismatchError",
@@ -60,7 +60,7 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 if _TYPE_CHECKING:
-    from walcore.columns import ArrowReader, read_arrow
+    from walcore.arrow import ArrowReader, read_arrow
     from walcore.config import SyncPolicy, WalConfig
     from walcore.errors import (
         CorruptionError,

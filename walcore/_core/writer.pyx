@@ -31,7 +31,8 @@ from walcore._core.waiters cimport (
 )
 
 from walcore._core.arrays import is_arrow
-from walcore._core.rows import Columns, Records, table
+from walcore._core.columns import Columns, table
+from walcore._core.rows import Records
 from walcore.errors import WalError, WalFullError
 
 cdef Py_ssize_t FRAME_FIXED_MAX = FRAME_OVERHEAD + MINT_FIXED + 3 * INT_DIGITS_MAX

@@ -14,7 +14,7 @@ from walcore.cli.output import count, talk, write_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from walcore.columns import ArrowReader
+    from walcore.arrow import ArrowReader
 
 # Of a row group: so many are in memory at a time, and Parquet compresses few rows badly.
 GROUP_ROWS: Final = 256 * 1024
@@ -44,7 +44,7 @@ def command(wal: Path, output: str, mode: str, surrogates: str, as_json: bool) -
 
     import pyarrow.parquet  # noqa: F401 - missing, it is told before anything is read
 
-    from walcore.columns import read_arrow
+    from walcore.arrow import read_arrow
 
     reader = read_arrow(wal, mode=mode.upper(), batch_rows=GROUP_ROWS, surrogates=surrogates)
     write_file(Path(output), functools.partial(_write, reader))

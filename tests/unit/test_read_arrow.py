@@ -20,7 +20,7 @@ from arrows import pyarrow, records, same
 
 import walcore
 from walcore._core.arrow import Appender, RecordBatch, stream_capsule
-from walcore.columns import ArrowReader
+from walcore.arrow import ArrowReader
 from walcore.reader import ReadMode
 
 MIB = 1024 * 1024
