@@ -114,7 +114,8 @@ def read_arrow(
 ) -> ArrowReader:
     """Read the log in `directory` as Arrow record batches, in the order of the log, with a `report`.
 
-    In the modes SEGMENT and SALVAGE a pass ends with one WalDamageWarning if the log isn't complete.  See `ArrowReader`
-    for the columns, the arguments and the errors raised.
+    In the modes SEGMENT and SALVAGE a pass ends with one WalDamageWarning if the log isn't complete.  Sealed segments
+    are unpacked by a thread meanwhile, which takes 5 MiB and ends with the pass.  See `ArrowReader` for the columns,
+    the arguments and the errors raised.
     """
     return ArrowReader(directory, mode, batch_rows, surrogates)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,3 +68,24 @@ def damaged(log: Path) -> Path:
     path.unlink()
     (log / path.name.removesuffix(".gz")).write_bytes(plain)
     return log
+
+
+@pytest.fixture
+def commits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The LSNs that logs opened from now on are asked to commit."""
+    asked: list[int] = []
+    real = walcore.open
+
+    def counted(*words: Any, **options: Any) -> walcore.Wal:
+        log = real(*words, **options)
+        commit = log.commit
+
+        def count(lsn: int | None = None) -> int:
+            asked.append(lsn or 0)
+            return commit(lsn)
+
+        log.commit = count  # type: ignore[method-assign, assignment]
+        return log
+
+    monkeypatch.setattr(walcore, "open", counted)
+    return asked

@@ -51,20 +51,11 @@ def told(total: int, every: int = 3) -> story.Story:
     return made
 
 
-def test_the_rest_is_logged_in_batches_with_a_commit_each(tmp_path, monkeypatch):
+def test_the_rest_is_logged_in_batches_with_a_commit_each(tmp_path, commits):
     wal = tmp_path / "wal"
     with walcore.open(wal) as log:
         log.log_mint(2, *VALUES[1])
         log.log_mint(1, *VALUES[0])
-    commits, real = [], walcore.open
-
-    def counted(*words, **options):
-        log = real(*words, **options)
-        commit = log.commit
-        log.commit = lambda lsn: commits.append(lsn) or commit(lsn)
-        return log
-
-    monkeypatch.setattr(walcore, "open", counted)
     one = told(10)
     story._load_rest(one, wal, walcore.recover(wal).records)
     assert (one.rest, commits) == (8, [5, 8, 10])

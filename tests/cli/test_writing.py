@@ -403,16 +403,7 @@ def test_the_demo_loses_nothing_of_real_ontologies():
     assert facts["segments"] > 2
 
 
-def test_load_waits_for_the_disk_after_every_so_many_records(run, tmp_path, monkeypatch):
-    commits, real = [], walcore.open
-
-    def counted(*words, **options):
-        log = real(*words, **options)
-        commit = log.commit
-        log.commit = lambda lsn: commits.append(lsn) or commit(lsn)
-        return log
-
-    monkeypatch.setattr(walcore, "open", counted)
+def test_load_waits_for_the_disk_after_every_so_many_records(run, tmp_path, commits):
     stdin = "".join(f'{{"kind":"I","lexical":"http://e/{number}"}}\n' for number in range(1000)).encode()
     assert run("load", "-", "--wal", tmp_path / "wal", "--commit-every", 300, stdin=stdin).status == 0
     assert commits == [300, 600, 900, 1000]

@@ -13,6 +13,7 @@ import logs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from resources import descriptors
 
 import walcore
 from walcore import ahead, reader, sources
@@ -38,10 +39,6 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     assert not running()
     assert descriptors() == open_before
-
-
-def descriptors() -> int:
-    return len(list(Path("/dev/fd").iterdir()))
 
 
 def running() -> list[threading.Thread]:

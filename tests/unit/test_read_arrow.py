@@ -17,6 +17,7 @@ from typing import Any
 import logs
 import pytest
 from arrows import pyarrow, records, same
+from resources import descriptors, resident
 
 import walcore
 from walcore._core.arrow import Appender, RecordBatch, stream_capsule
@@ -391,12 +392,7 @@ def refused(reader: ArrowReader) -> None:
 @pytest.mark.parametrize("use", [consumed, never_consumed, half_consumed, moved_apart, refused])
 def test_nothing_is_left_of_a_stream(log: Path, use: Callable[[ArrowReader], None]) -> None:
     logs.write(log / "alone", "wal-1.v1", logs.plain(values(9)) + logs.raw_frame(ALONE[0][1]))
-
-    def resident() -> int:
-        gc.collect()
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-
-    descriptors = len([*Path("/proc/self/fd").iterdir()])
+    held = descriptors()
     reader = walcore.read_arrow(log, batch_rows=20)
     for _ in range(100):
         use(reader)
@@ -404,7 +400,7 @@ def test_nothing_is_left_of_a_stream(log: Path, use: Callable[[ArrowReader], Non
     for _ in range(300):  # a batch takes 100 KiB
         use(reader)
     assert resident() - before < 8 * MIB
-    assert len([*Path("/proc/self/fd").iterdir()]) == descriptors
+    assert descriptors() == held
 
 
 def test_memory_is_that_of_a_batch_whatever_the_logs_size(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Reading a directory: order, modes, report, and a writer at work meanwhile."""
+"""Reading a directory: order, modes, faults and the report."""
 
 from __future__ import annotations
 
@@ -12,40 +12,22 @@ from pathlib import Path
 
 import logs
 import pytest
-from logs import Record
+from readings import ALL, PARTS, met
+from resources import descriptors
 
 from walcore import system
 from walcore.errors import CorruptionError, WalDamageWarning
 from walcore.format import PURGE_NAME, STATE_NAME
-from walcore.lock import DirectoryLock
 from walcore.plan import open_listed
 from walcore.reader import Reader, ReadMode, Report, read
 from walcore.segments import Directory, PurgeMarker, Segment, list_segments
 from walcore.state import State, write_state
-
-PARTS = [[logs.record(lsn) for lsn in part] for part in ((1, 2, 3), (4, 5), (6, 7, 8))]
-ALL = [one for part in PARTS for one in part]
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "sealed"])
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     logs.log(tmp_path, *PARTS, seal=request.param)
     return tmp_path
-
-
-def met(directory: Path, mode: ReadMode = ReadMode.SEGMENT) -> tuple[list[Record], list[str], Report]:
-    """Records, kinds of faults, and the report of a pass whose warning is checked."""
-    reader = read(directory, mode=mode)
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        records = list(reader)
-    goes_on = mode in (ReadMode.SEGMENT, ReadMode.SALVAGE)
-    assert [w.category for w in told] == [WalDamageWarning] * (goes_on and not reader.report.complete)
-    return records, [str(fault.kind) for fault in reader.report.faults], reader.report
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_a_sound_log_reads_in_order_and_is_complete(log: Path) -> None:
@@ -143,59 +125,6 @@ def test_what_the_state_vouches_for_is_never_a_tear(tmp_path: Path) -> None:
     assert (records, faults, report.faults[0].offset) == (ALL[:-1], ["corrupt_frame"], last.path.stat().st_size)
     last.path.unlink()
     assert met(tmp_path)[1] == ["missing_segment"]
-
-
-def test_an_unfinished_frame_is_the_end_while_a_writer_holds_the_lock(tmp_path: Path) -> None:
-    logs.log(tmp_path, *PARTS)
-    with (tmp_path / "wal-6.v1").open("ab") as file:
-        file.write(logs.mint(logs.record(9))[:-3])
-    lock = DirectoryLock(tmp_path)
-    lock.acquire()
-    try:
-        assert met(tmp_path, ReadMode.STRICT)[:2] == (ALL, [])
-        # Damage with whole frames behind it is no unfinished frame.
-        with (tmp_path / "wal-6.v1").open("ab") as file:
-            file.write(logs.mint(logs.record(10)))
-        assert met(tmp_path)[1] == ["corrupt_frame"]
-    finally:
-        lock.release()
-    (tmp_path / "wal-6.v1").write_bytes(logs.plain(PARTS[2], 3) + b"\x50\x00")
-    assert met(tmp_path)[1] == ["torn_tail"]
-
-
-def test_reading_ends_at_the_size_that_was_listed(tmp_path: Path) -> None:
-    logs.log(tmp_path, *PARTS)
-    records = iter(read(tmp_path, mode="STRICT"))
-    got = [next(records)]
-    with (tmp_path / "wal-6.v1").open("ab") as file:
-        file.write(logs.mint(logs.record(9)))
-    logs.write(tmp_path, "wal-10.v1", logs.plain([logs.record(10)], 4))
-    assert got + list(records) == ALL
-
-
-def test_a_segment_sealed_meanwhile_is_read_under_its_new_name(tmp_path: Path) -> None:
-    logs.log(tmp_path, *PARTS)
-    records = iter(read(tmp_path, mode="STRICT"))
-    got = [next(records)]
-    logs.write(tmp_path, "wal-4.v1.gz", logs.sealed(logs.plain(PARTS[1], 2), 5))
-    (tmp_path / "wal-4.v1").unlink()
-    # As opening does it: the same bytes in a new file under the old name.
-    logs.write(tmp_path, "copy", (tmp_path / "wal-6.v1").read_bytes()).replace(tmp_path / "wal-6.v1")
-    assert got + list(records) == ALL
-
-
-def test_a_segment_purged_meanwhile_is_reported(tmp_path: Path) -> None:
-    logs.log(tmp_path, *PARTS)
-    reader = read(tmp_path)
-    records = iter(reader)
-    got = [next(records)]
-    for name in ("wal-4.v1", "wal-6.v1"):
-        (tmp_path / name).unlink()
-    logs.write(tmp_path, "wal-4.v1", logs.plain([logs.record(9)], 1))
-    with pytest.warns(WalDamageWarning, match="missing_segment in wal-4.v1"):
-        got += records
-    assert got == PARTS[0]
-    assert [str(fault.kind) for fault in reader.report.faults] == ["missing_segment"] * 2
 
 
 def test_of_a_pair_the_sound_one_is_read(tmp_path: Path) -> None:
@@ -313,43 +242,6 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
     finally:
         tracemalloc.stop()
-
-
-def test_a_segment_sealed_while_it_is_listed_is_not_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    logs.log(tmp_path, *PARTS)
-    real, sealed = Directory.segment, logs.sealed(logs.plain(PARTS[2], 3), 8)
-
-    def segment(self: Directory, name: str, **how: bool) -> object:
-        if name == "wal-6.v1" and (tmp_path / name).exists():  # the last one: no gap would tell
-            logs.write(tmp_path, "wal-6.v1.gz", sealed)
-            (tmp_path / name).unlink()
-        return real(self, name, **how)
-
-    monkeypatch.setattr(Directory, "segment", segment)
-    assert met(tmp_path)[:2] == (ALL, [])
-
-
-@pytest.mark.parametrize("mode", list(ReadMode))
-def test_both_files_of_a_segment_being_sealed_are_no_reason_to_stop(tmp_path: Path, mode: ReadMode) -> None:
-    records = logs.log(tmp_path, [logs.record(1), logs.record(2)], [logs.record(3)])
-    logs.write(tmp_path, "wal-1.v1.gz", logs.sealed((tmp_path / "wal-1.v1").read_bytes(), 2))
-    lock = DirectoryLock(tmp_path)
-    lock.acquire()
-    try:
-        assert list(read(tmp_path, mode=mode)) == records
-    finally:
-        lock.release()
-    if mode is ReadMode.STRICT:
-        with pytest.raises(CorruptionError, match="duplicate_segment"):
-            list(read(tmp_path, mode=mode))
-
-
-def test_a_quiet_folder_is_not_listed_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    logs.log(tmp_path, [logs.record(1)])
-    looked, names = [], Directory.names
-    monkeypatch.setattr(Directory, "names", lambda self, *some: looked.append(0) or names(self, *some))
-    assert list(Reader(tmp_path)) == [logs.record(1)]
-    assert len(looked) <= 4
 
 
 def test_the_warning_counts_the_faults_that_are_left_out_as_well(
@@ -470,6 +362,14 @@ def test_a_file_without_header_that_cannot_be_read_is_a_fault_unless_the_disk_is
         assert (records, faults) == ([logs.record(1)], ["unreadable_segment"])
 
 
+def test_a_segment_without_header_that_is_read_counts(tmp_path: Path) -> None:
+    logs.log(tmp_path, [logs.record(1)], [logs.record(3)])
+    logs.write(tmp_path, "wal-9.v1", bytes(8) + logs.plain([logs.record(2)], 9)[8:])
+    for mode, count in ((ReadMode.SEGMENT, 2), (ReadMode.SALVAGE, 3)):
+        records, _, report = met(tmp_path, mode)
+        assert (len(records), report.records, report.segments) == (count, count, count)
+
+
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EINVAL, errno.EIO, errno.EMFILE])
 def test_a_listed_segment_that_cannot_be_opened_is_named_with_the_reason(
     log: Path, monkeypatch: pytest.MonkeyPatch, number: int
@@ -495,28 +395,3 @@ def test_a_listed_segment_that_cannot_be_opened_is_named_with_the_reason(
     assert records == [one for one in ALL if one not in PARTS[1]]
     assert faults == ["unreadable_segment"]
     assert ("Permission denied" if number == errno.EACCES else "not a regular file") in report.faults[0].detail
-
-
-def test_a_segment_that_appears_while_a_gap_is_looked_at_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    logs.log(tmp_path, *PARTS)
-    (tmp_path / "wal-4.v1").rename(tmp_path / "aside")
-    real, listings = Directory.names, []
-
-    def names(self: Directory, *some: object) -> object:
-        listings.append(0)
-        if len(listings) == 3 and (tmp_path / "aside").exists():  # a whole listing looks twice
-            (tmp_path / "aside").rename(tmp_path / "wal-4.v1")
-        return real(self, *some)
-
-    monkeypatch.setattr(Directory, "names", names)
-    assert met(tmp_path)[:2] == (ALL, [])
-
-
-def test_a_segment_without_header_that_is_read_counts(tmp_path: Path) -> None:
-    logs.log(tmp_path, [logs.record(1)], [logs.record(3)])
-    logs.write(tmp_path, "wal-9.v1", bytes(8) + logs.plain([logs.record(2)], 9)[8:])
-    for mode, count in ((ReadMode.SEGMENT, 2), (ReadMode.SALVAGE, 3)):
-        records, _, report = met(tmp_path, mode)
-        assert (len(records), report.records, report.segments) == (count, count, count)

@@ -273,6 +273,14 @@ def waiter(sealer: Sealer) -> threading.Thread:
     return thread
 
 
+def assert_waits_for_a_seal(thread: threading.Thread, slow_seals: dict[str, Any]) -> None:
+    thread.join(0.05)
+    assert thread.is_alive()
+    slow_seals["go"].set()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
 def submitted(sealer: Sealer, directory: Directory, count: int) -> list[Segment]:
     segments = made(directory, **{f"wal_{number}": plain(number, [number]) for number in range(1, count + 1)})
     for segment in segments:
@@ -286,11 +294,7 @@ def test_who_logs_faster_than_is_sealed_waits_for_one_seal(directory: Directory,
     sealer.wait_for_room()
     sealer.submit(one)
     thread = waiter(sealer)
-    thread.join(0.05)
-    assert thread.is_alive()
-    slow_seals["go"].set()
-    thread.join(10)
-    assert not thread.is_alive()
+    assert_waits_for_a_seal(thread, slow_seals)
     assert sealer.close(10)
     assert (sealer.sealed, sealer.failed) == (3, 0)
 
@@ -410,11 +414,7 @@ def test_where_no_other_thread_may_start_the_one_that_gives_way_is_waited_for(
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     thread.start()
-    thread.join(0.05)
-    assert thread.is_alive()
-    slow_seals["go"].set()
-    thread.join(10)
-    assert not thread.is_alive()
+    assert_waits_for_a_seal(thread, slow_seals)
     assert sealer.close(10)
     assert (sealer.sealed, slow_seals["given_up"]) == (1, [])
 

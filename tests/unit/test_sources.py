@@ -1,14 +1,17 @@
-"""The three sources of a window give the same bytes, and tell the same of those to come."""
+"""The three sources of a window give the same bytes, and tell the same of those to come; its room is given back."""
 
 from __future__ import annotations
 
 import gzip
+import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import logs
+import oracle
 import pytest
 from crc32c import crc32c
 
@@ -152,3 +155,34 @@ def test_what_is_wrong_with_a_gzip_file_is_told(tmp_path: Path, data: bytes, kin
 def test_zlib_stands_in_where_isal_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "isal", None)
     assert sources.codec() is zlib
+
+
+def test_of_a_stream_that_is_cut_off_anywhere_every_byte_is_had_that_zlib_has(tmp_path: Path) -> None:
+    content = logs.plain([logs.record(lsn, lexical="é😀" + "x" * (lsn % 9 * 12)) for lsn in range(1, 15)])
+    deflate, data = sources.codec().compressobj(2, zlib.DEFLATED, 31), b""
+    for frame in oracle.frames(content):  # cut in front of a place where decompressing can begin, isal keeps bytes back
+        data += deflate.compress(frame) + deflate.flush(zlib.Z_FULL_FLUSH)
+    data += deflate.flush()
+    path = tmp_path / "wal-1.v1.gz"
+    path.write_bytes(data)
+    room, fd = memoryview(bytearray(2 * len(content))), os.open(path, os.O_RDONLY)
+    for size in range(len(data)):
+        source, got = sources.GzipSource(fd, size, path), 0
+        while more := source.readinto(room[got:]):
+            got += more
+        assert room[:got] == zlib.decompressobj(31).decompress(data[:size])
+        assert source.damage is not None
+        assert source.damage[0] == "truncated_gzip"
+    os.close(fd)
+
+
+def test_the_room_of_a_large_frame_is_given_back(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(bytes(6 * sources.LARGE))
+    with (tmp_path / "x").open("rb") as file:
+        window = sources.Window(sources.PlainSource(file.fileno(), 6 * sources.LARGE, tmp_path / "x"))
+        assert window.fill(3 * sources.LARGE)
+        assert len(window.data) >= 3 * sources.LARGE
+        window.take(len(window) - 10)
+        assert window.fill(20)
+        assert len(window.data) == sources.CHUNK
+        assert window.offset == window.source.offset - len(window)
