@@ -26,15 +26,7 @@ import walcore
 from walcore import index as index_module
 from walcore.errors import WalDamageWarning
 from walcore.headers import MAX_HEADER_BYTES
-from walcore.index import (
-    BLOCK_BYTES,
-    MIN_SEALED_BYTES,
-    IndexState,
-    check_index,
-    look_up,
-    read_block,
-    read_index,
-)  # fmt: skip
+from walcore.index import BLOCK_BYTES, MIN_SEALED_BYTES, IndexState, check_index, look_up, read_block, read_index
 from walcore.seal import index_segment, seal_segment
 from walcore.segments import Directory
 

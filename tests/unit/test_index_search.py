@@ -18,15 +18,7 @@ from indexes import COUNT, SUFFIX, found, ids_of, sealed_in, write
 import walcore
 from walcore import index as index_module
 from walcore.errors import WalDamageWarning
-from walcore.index import (
-    BLOCK_BYTES,
-    Block,
-    IndexState,
-    check_index,
-    look_up,
-    read_block,
-    read_index,
-)  # fmt: skip
+from walcore.index import BLOCK_BYTES, Block, IndexState, check_index, look_up, read_block, read_index
 from walcore.seal import seal_segment
 from walcore.segments import Directory
 
