@@ -1,6 +1,6 @@
 """The compiled core built for a sanitizer, under the stock interpreter.
 
-    python tests/sanitize/run.py address|thread|undefined [pytest's arguments]
+    python tests/sanitize/sanitize.py address|thread|undefined [pytest's arguments]
 
 WALCORE_LONG=1 runs all unit and property tests and many seeds of the stress; else the tests of what the sanitizer is
 there for, and a few seeds.  Only the core is instrumented: the sanitizer's run-time library is preloaded, and reports
@@ -27,16 +27,20 @@ OPTIONS = {
     "thread": {"TSAN_OPTIONS": f"exitcode=66:history_size=7:die_after_fork=0:suppressions={SUPPRESSIONS}"},
     "undefined": {"UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"},
 }
-UNIT = ["encode", "decode", "crc32c", "frames", "failures", "threads", "columns", "arrays"]
-SHORT = {
-    "address": [f"tests/unit/test_{name}.py" for name in UNIT],
-    "thread": ["tests/unit/test_threads.py", "tests/unit/test_aio.py", "tests/unit/test_aio_lives.py"],
-    "undefined": [f"tests/unit/test_{name}.py" for name in UNIT],
-}
+_MEMORY = (
+    *("encode", "decode", "crc32c", "frames", "large_frames", "failures", "threads"),
+    *("read_arrow", "arrays", "bad_arrays", "lent_arrays"),
+)
+SHORT = {"address": _MEMORY, "thread": ("threads", "aio", "aio_lives"), "undefined": _MEMORY}
+"""The files of tests/unit that the short form runs."""
 MEASURED = "not (bomb or takes_its_frame or million or nothing_is_left or lent_is_given_back or memory_is_that)"
 """Tests that measure memory: the sanitizers' own would be measured."""
 SEEDS = range(1, 41) if LONG else range(1, 5)
 SECONDS = 10 if LONG else 2
+
+
+def short(sanitizer: str) -> list[str]:
+    return [f"tests/unit/test_{name}.py" for name in SHORT[sanitizer]]
 
 
 def preloaded(compiler: str, sanitizer: str) -> str | None:
@@ -70,7 +74,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix=f"walcore-{sanitizer}-") as folder:
         build(Path(folder), compiler, sanitizer)
         environment = os.environ | OPTIONS[sanitizer] | {"LD_PRELOAD": library, "PYTHONPATH": folder}
-        tests = arguments or (["tests/unit", "tests/property"] if LONG else SHORT[sanitizer])
+        tests = arguments or (["tests/unit", "tests/property"] if LONG else short(sanitizer))
         pytest = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--capture=sys", "-k", MEASURED]
         codes = [subprocess.run([*pytest, *tests], cwd=CHECKOUT, env=environment, check=False).returncode]
         if sanitizer != "undefined" and not arguments:
