@@ -11,8 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
-from walcore._core.decode import BAD_LENGTH, MORE, OTHER, Decoder, Record, find_frame
+from walcore._core.decode import BAD_LENGTH, MORE, OTHER, Decoder, find_frame
 from walcore._core.encode import crc32c, crc32c_backend
+from walcore._core.record import Record
 from walcore._core.sink import Sink
 from walcore.errors import WalError
 from walcore.faults import MAX_FAULTS, Fault, FaultKind

@@ -33,7 +33,7 @@ from walcore.system import calls
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from walcore._core.decode import Record
+    from walcore._core.record import Record
     from walcore._core.sink import Sink
 
 

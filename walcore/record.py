@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from walcore._core.decode import Record
+from walcore._core.record import Record
 
 
 class ValueKind(StrEnum):

@@ -16,7 +16,7 @@ from pathlib import Path
 from sys import getsizeof
 from typing import TYPE_CHECKING, Final
 
-from walcore._core.decode import Record, index, same_value, turn_of, weigh
+from walcore._core.record import Record, index, same_value, turn_of, weigh
 from walcore.errors import CorruptionError, IncompleteError
 from walcore.reader import Pass, ReadMode, Report, read_mode
 from walcore.segments import Directory

@@ -25,7 +25,7 @@ from walcore.system import calls
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from walcore._core.decode import Record
+    from walcore._core.record import Record
     from walcore.segments import Directory, Segment
 
 # What RDF4J and walcore begin a gzip file with: deflate, no name, no time, no system.

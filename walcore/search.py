@@ -23,7 +23,7 @@ from walcore.system import calls
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from walcore._core.decode import Record
+    from walcore._core.record import Record
 
 
 def find(directory: str | os.PathLike[str], id: int) -> Record | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import ujson
 
-from walcore._core.decode import Record, of_rows, rows
+from walcore._core.record import Record, of_rows, rows
 from walcore.files import told
 from walcore.record import ValueKind
 from walcore.system import calls, read_at

@@ -11,12 +11,12 @@ from typing import Any
 import judges
 import oracle
 
-from walcore._core.decode import BAD_CRC, BAD_LENGTH, MORE, OTHER, Decoder, Record, find_frame
+from walcore._core.decode import BAD_CRC, BAD_LENGTH, MORE, OTHER, Decoder, find_frame
 from walcore._core.encode import crc32c, mint_frame
 from walcore.errors import InvalidRecordError
 from walcore.frames import _record
 from walcore.jsonline import parse_line
-from walcore.record import ValueKind
+from walcore.record import Record, ValueKind
 
 KINDS = tuple(ValueKind)
 LETTERS = ("I", "B", "L", "N")

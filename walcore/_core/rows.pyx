@@ -6,7 +6,7 @@ A slice has as many rows as one half of the buffer holds, and is checked whole b
 cimport cython
 from libc.stdlib cimport free, realloc
 
-from walcore._core.decode cimport Record
+from walcore._core.record cimport Record
 from walcore._core.encode cimport FRAME_OVERHEAD, INT_DIGITS_MAX, MINT_FIXED, Mint, mint_text_size, take_mint
 
 cdef Py_ssize_t FRAME_FIXED_MAX = FRAME_OVERHEAD + MINT_FIXED + 3 * INT_DIGITS_MAX

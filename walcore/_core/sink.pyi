@@ -4,7 +4,7 @@ from typing import Self, final
 
 from typing_extensions import disjoint_base
 
-from walcore._core.decode import Record
+from walcore._core.record import Record
 
 @disjoint_base
 class Sink:
