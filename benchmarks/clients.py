@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,6 +30,11 @@ class Built:
     folder: Path
     sources: Path
 
+    @property
+    def rust(self) -> Path:
+        """The driver of the peers in Rust."""
+        return self.folder / "rust" / "target" / "release" / "bench_rust"
+
     def sides(self, data: Path, clients: int, commits: int) -> dict[str, list[str]]:
         """The command of each side that is here; the raw loop and the room ahead are one client's affair."""
         python = str(self.folder / "venv" / "bin" / "python")
@@ -42,7 +47,7 @@ class Built:
             TASKS: [*driver, "tasks", *on],
             "plyvel": [*harness, "plyvel", *with_pool],
             "etcd": [str(self.folder / "bench_go"), "etcd", *with_pool],
-            "okaywal": [str(self.folder / "rust" / "target" / "release" / "bench_rust"), "okaywal", *with_pool],
+            "okaywal": [str(self.rust), "okaywal", *with_pool],
         }
         if clients == 1:
             commands[AHEAD] = [*driver, "ahead", *on]
@@ -71,7 +76,7 @@ def measure(built: Built, rounds: int, budget: float, talk: Callable[[str], None
             draw.shuffle(sides)
             for side, command in sides:
                 try:
-                    per_s = run(command, data)
+                    per_s = run([command], data)
                 except (subprocess.SubprocessError, ValueError) as exc:
                     talk(f"{side}, {clients} clients: {exc}")
                     continue
@@ -81,14 +86,15 @@ def measure(built: Built, rounds: int, budget: float, talk: Callable[[str], None
     return samples
 
 
-def run(command: list[str], data: Path) -> float:
-    """Commits a second of one driver in an empty folder, with nothing of earlier runs left to be written."""
+def run(commands: Sequence[Sequence[str]], data: Path) -> float:
+    """What the last of these drivers does a second.  The folder is empty, nothing of earlier runs is to be written."""
     shutil.rmtree(data, ignore_errors=True)
     os.sync()
     data.mkdir()
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
-    if done.returncode:
-        print(done.stderr[-500:], file=sys.stderr)
-        done.check_returncode()
+    for command in commands:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+        if done.returncode:
+            print(done.stderr[-500:], file=sys.stderr)
+            done.check_returncode()
     said = json.loads(done.stdout.splitlines()[-1])
     return said["per_s"] if "per_s" in said else said["n"] / said["seconds"]

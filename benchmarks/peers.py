@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import clients
+import reading
 from measure import HERE
 from rich.console import Console
 from rich.markup import escape
@@ -119,14 +120,15 @@ def main() -> None:
         harness = run_harness(sources, work, wheel, times.harness_seconds, quick=quick)
     built = clients.Built(work, sources)
     by_clients = clients.measure(built, times.client_rounds, times.client_seconds, talk.print, quick=quick)
-    parts = list(rows(harness["samples"], by_clients))
+    read_back = reading.measure(built, times.client_rounds, talk.print)
+    parts = list(rows(harness["samples"], by_clients, read_back))
     show(parts, console, heading(harness, time.monotonic() - begin), "peer")
     for line in notes(harness):
         console.print(escape(line))
     if arguments.out:
         found = {key: harness[key] for key in ("meta", "versions", "samples", "errors")}
         found["meta"]["client_rounds"] = max(map(len, by_clients[OURS].values()))
-        found |= {"clients": by_clients, "rows": [asdict(row) for part in parts for row in part]}
+        found |= {"clients": by_clients, "reading": read_back, "rows": [asdict(row) for part in parts for row in part]}
         arguments.out.write_text(json.dumps(found, indent=1) + "\n")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from statistics import median
 from typing import Final
 
@@ -16,9 +17,14 @@ Samples = dict[str, dict[str, list[dict[str, float]]]]
 OURS: Final = "walcore"
 TASKS: Final = "walcore, asyncio tasks"
 AHEAD: Final = "walcore, 1 MiB allocated ahead"
+RECORDS: Final = "walcore, Record objects"
+ARROW: Final = "walcore, Arrow batches"
+COUNTS: Final = "walcore, checked alone"
 RAW: Final = "raw append loop"
+DECODER: Final = "raft-engine"
+"""The peer that reads back fastest."""
 # What no promise can be compared with: ourselves, the machine's own limits, and a store that doesn't sync.
-NO_PEERS: Final = frozenset({OURS, TASKS, AHEAD, RAW, "floor", "sqlite-normal"})
+NO_PEERS: Final = frozenset({OURS, TASKS, AHEAD, RECORDS, ARROW, COUNTS, RAW, "floor", "sqlite-normal"})
 ADDED_MB: Final = 8
 
 
@@ -53,9 +59,11 @@ COMMIT: Final = (
     Question(text="commit each record, 64 asyncio tasks", work="clients-64", rival="etcd", ours=TASKS),
 )
 SCAN: Final = (
-    Question(text="scan to Record objects, 32 B", work="w4-32", rival="raft-engine", goal=1.5),
-    Question(text="scan to Record objects, 256 B", work="w4-256", rival="raft-engine", goal=1.5),
-    Question(text="... the best peer", work="w4-256"),
+    Question(text="read back as Record objects, 32 B", work="reading", rival=DECODER, goal=1.5, ours=RECORDS),
+    Question(text="... as Arrow batches", work="reading", rival=DECODER, ours=ARROW),
+    Question(text="... checked alone", work="reading", rival=DECODER, ours=COUNTS),
+    Question(text="... four fields of each in a Python loop", work="w4-32", rival=DECODER, goal=1.5),
+    Question(text="... the same, 256 B", work="w4-256", rival=DECODER, goal=1.5),
 )
 
 
@@ -122,10 +130,10 @@ def memory(samples: Samples) -> Row:
     )
 
 
-def rows(harness: Samples, clients: Samples) -> Iterator[list[Row]]:
-    """The table, a part a kind of question: the peers' harness first, then our runs with more and other clients."""
+def rows(harness: Samples, *others: Samples) -> Iterator[list[Row]]:
+    """The table, a part a kind of question, of the samples of the peers' harness and of our own runs."""
     both = with_raw_loop(harness)
-    for side, works in clients.items():
+    for side, works in chain.from_iterable(samples.items() for samples in others):
         both[side] = both.get(side, {}) | works
     for part in (APPEND, COMMIT, SCAN):
         yield [answer(both, question) for question in part]

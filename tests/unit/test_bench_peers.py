@@ -6,7 +6,22 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-from standing import AHEAD, OURS, RAW, TASKS, Question, answer, best_peer, left_out, memory, pairs, rows, with_raw_loop
+from standing import (
+    AHEAD,
+    DECODER,
+    OURS,
+    RAW,
+    RECORDS,
+    TASKS,
+    Question,
+    answer,
+    best_peer,
+    left_out,
+    memory,
+    pairs,
+    rows,
+    with_raw_loop,
+)
 
 
 def rounds(*rates: float | None) -> list[dict[str, float]]:
@@ -82,12 +97,17 @@ def test_memory_is_what_the_load_added_and_the_least_of_the_peers_stands_beside_
 
 def test_every_question_has_its_row_whether_it_ran_or_not() -> None:
     empty = [line for part in rows({}, {}) for line in part]
-    assert len(empty) == 16
+    assert len(empty) == 18
     assert all("not measured" in line.rival for line in empty)
     harness = {OURS: {"w1-32": rounds(30)}, "lmdb": {"w1-32": rounds(10)}}
     clients = {TASKS: {"clients-64": rounds(50)}, "etcd": {"clients-64": rounds(100)}}
-    measured = {line.question: line.ratio for part in rows(harness, clients) for line in part if line.ratio}
-    assert measured == {"append, 32 B": "3.00", "commit each record, 64 asyncio tasks": "0.50"}
+    read = {RECORDS: {"reading": rounds(9)}, DECODER: {"reading": rounds(6)}}
+    measured = {line.question: line.ratio for part in rows(harness, clients, read) for line in part if line.ratio}
+    assert measured == {
+        "append, 32 B": "3.00",
+        "commit each record, 64 asyncio tasks": "0.50",
+        "read back as Record objects, 32 B": "1.50",
+    }
 
 
 def test_a_language_is_left_out_when_none_of_its_peers_ran() -> None:
