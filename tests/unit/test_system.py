@@ -20,7 +20,7 @@ OUTSIDE = ("cli", "testing", "rdf.py", "system.py")
 # What of os and fcntl touches no file of a log; the constants come on top.
 HARMLESS = {
     "PathLike", "TemporaryFile", "fspath", "getpid", "kill", "mkstemp", "path", "register_at_fork", "setpriority",
-    "stat_result", "strerror",
+    "stat_result", "strerror", "uname",
 }  # fmt: skip
 PATHLIB = {
     "exists", "glob", "hardlink_to", "is_dir", "is_file", "is_symlink", "iterdir", "lstat", "mkdir", "read_bytes",
