@@ -231,6 +231,15 @@ def run_tests(tree: Path, tests: list[str], log: Path, limit: float) -> str:
         time.sleep(0.02)
 
 
+def mutate(source: str, mutant: Mutant) -> str | None:
+    """The mutated source; None where the operator can't do what it offers, as with a dotted name behind `except`."""
+    try:
+        mutated: str | None = mutate_code(source, get_operator(mutant.operator)(), mutant.occurrence)
+    except AttributeError:
+        return None
+    return mutated
+
+
 def changed_lines(before: str, after: str) -> tuple[str, str]:
     """The line that differs, before and after."""
     pairs = zip(before.splitlines(), after.splitlines(), strict=False)
@@ -271,7 +280,7 @@ class Session:
         random.Random(seed).shuffle(found)
         for mutant in found:
             module, source = mutant.module, sources[mutant.module]
-            mutated = mutate_code(source, get_operator(mutant.operator)(), mutant.occurrence)
+            mutated = mutate(source, mutant)
             if mutated is None or meaning(mutated) in {None, originals[module]}:
                 continue
             if self.nobody_could_tell(mutant, *changed_lines(source, mutated)):
