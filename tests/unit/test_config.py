@@ -64,6 +64,7 @@ def test_it_is_frozen_and_survives_pickling() -> None:
         ("max_unsealed_segments", 2**21, "1 to 1048576, got"),
         ("preallocate_bytes", 2**31, "1073741824"),
         ("buffer_timeout", -0.1, "0 or more"),
+        ("buffer_timeout", 86_400.0 * 366, "at most 31536000 seconds"),
         ("file_mode", 0o400, "0o600 to 0o666"),
         ("file_mode", 0o700, "0o600 to 0o666"),
         ("file_mode", 0o4600, "0o600 to 0o666"),
@@ -83,6 +84,10 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(field: str, value: A
     assert repr(value) in message
     assert isinstance(caught.value, ValueError)
     assert isinstance(caught.value, WalError)
+
+
+def test_a_wait_may_be_as_long_as_a_year() -> None:
+    assert WalConfig("log", buffer_timeout=86_400 * 365).buffer_timeout == 31_536_000
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,11 @@ def test_short_zeros_up_to_a_sector_are_a_tear(tmp_path: Path) -> None:
         assert not check(tmp_path, body + bytes(size - 1) + b"1rest" + frame).tear
 
 
+def test_what_has_no_header_is_sound_up_to_its_start(tmp_path: Path) -> None:
+    for data in (b"", b"\x01", b"hello"):
+        assert check(tmp_path, data).end == 0
+
+
 def test_a_check_of_a_sound_segment_tells_all_about_it(tmp_path: Path) -> None:
     found = check(tmp_path, BODY)
     assert found == SegmentCheck(6, END, END, 1, 5, 1, 5, 5, None, False, (), False)

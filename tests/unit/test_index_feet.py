@@ -358,3 +358,14 @@ def test_a_page_that_ends_within_a_number_is_damaged(log: Path, at: int) -> None
     """Also where nobody looks for an id that far behind in it."""
     foot = Foot.of(index_of(log).read_bytes())
     assert state(log, replace(foot, pages=foot.pages[:-at] + b"\xff" * at)) is IndexState.DAMAGED
+
+
+def test_a_page_of_more_numbers_than_it_holds_is_damaged_though_its_checksum_holds(log: Path) -> None:
+    foot = Foot.of(index_of(log).read_bytes())
+    start = foot.runs[-1][3][-1][1]
+    page = bytearray(foot.pages[start:-4])
+    sound = foot.pages[:start] + page + struct.pack("<I", crc32c(page))
+    assert state(log, replace(foot, pages=sound)) is IndexState.SOUND
+    page[2:4] = b"\xff\xff"  # how many numbers it holds
+    damaged = foot.pages[:start] + page + struct.pack("<I", crc32c(page))
+    assert state(log, replace(foot, pages=damaged)) is IndexState.DAMAGED

@@ -16,7 +16,7 @@ from folders import lsns
 from together import together
 
 import walcore
-from walcore import segments
+from walcore import live, segments
 
 SMALL: dict[str, Any] = {"batch_buffer_bytes": 5000, "max_segment_bytes": 4000, "sync_interval": 0.005}
 
@@ -70,6 +70,19 @@ def test_waits_end_when_their_time_is_over_and_the_record_stays(
         let_go()
         wal.close()
     assert lsns(tmp_path / "wal") == [1]
+
+
+def test_what_is_left_of_the_time_to_close_gets_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("walcore.live.time.monotonic", lambda: now)
+    deadline = live._deadline(5)
+    assert live._left(deadline) == 5
+    now = 1002.0
+    assert live._left(deadline) == 3
+    now = 1006.0
+    assert live._left(deadline) == 0
+    assert live._left(live._deadline(None)) is None
+    assert live._left(live._deadline(1e300)) == live._LONG
 
 
 @pytest.mark.parametrize("name", ["commit", "await_durable", "rotate", "purge_all_segments", "flush", "close"])
