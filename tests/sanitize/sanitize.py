@@ -33,7 +33,10 @@ _MEMORY = (
 )
 SHORT = {"address": _MEMORY, "thread": ("threads", "aio", "aio_lives"), "undefined": _MEMORY}
 """The files of tests/unit that the short form runs."""
-MEASURED = "not (bomb or takes_its_frame or million or nothing_is_left or lent_is_given_back or memory_is_that)"
+MEASURED = (
+    "not (bounded_memory or bomb or takes_its_frame or million or nothing_is_left or lent_is_given_back"
+    " or memory_is_that)"
+)
 """Tests that measure memory: the sanitizers' own would be measured."""
 SEEDS = range(1, 41) if LONG else range(1, 5)
 SECONDS = 10 if LONG else 2
