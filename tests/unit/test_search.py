@@ -89,6 +89,22 @@ def test_damage_of_the_other_file_of_a_segment_gives_a_warning(tmp_path: Path) -
     assert one.lsn == 2
 
 
+def test_a_warning_is_of_one_fault_where_there_are_several(tmp_path: Path) -> None:
+    logs.log(tmp_path, *PARTS)
+    (tmp_path / "wal-9.v1").unlink()
+    broken = bytearray((tmp_path / "wal-2.v1").read_bytes())
+    broken[len(broken) // 2] ^= 1
+    (tmp_path / "wal-2.v1").write_bytes(broken)
+    with pytest.warns(WalDamageWarning) as told:
+        find(tmp_path, 12345)
+    reader = walcore.read(tmp_path, mode="salvage")
+    with pytest.warns(WalDamageWarning):
+        assert list(reader)
+    assert len(reader.report.faults) == 2
+    whole = [f"{one.kind} in {one.segment} at byte {one.offset} ({one.detail})" for one in reader.report.faults]
+    assert [one for one in whole if one in str(told[0].message)]
+
+
 def test_arguments_are_checked(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         find(tmp_path / "none", 1)

@@ -72,6 +72,19 @@ def test_waits_end_when_their_time_is_over_and_the_record_stays(
     assert lsns(tmp_path / "wal") == [1]
 
 
+def test_who_closes_waits_for_whoever_is_closing(tmp_path: Path) -> None:
+    wal = walcore.open(tmp_path / "wal")
+    wal.log_mint(1, "I", "x")
+    second = threading.Thread(target=wal.close)
+    with wal._live._closing:
+        second.start()
+        second.join(0.1)
+        assert second.is_alive()
+        assert not wal.is_closed
+    second.join(10)
+    assert wal.is_closed
+
+
 def test_what_is_left_of_the_time_to_close_gets_less(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr("walcore.live.time.monotonic", lambda: now)
