@@ -37,8 +37,8 @@ def plain(records: list[Record], number: int = 1, store: str = STORE) -> bytes:
     return header + b"".join(map(mint, records))
 
 
-def sealed(content: bytes, last_id: int) -> bytes:
-    return gzip.compress(content + oracle.summary_frame(last_id, zlib.crc32(content)), 6, mtime=0)
+def sealed(content: bytes, last_id: int, level: int = 6) -> bytes:
+    return gzip.compress(content + oracle.summary_frame(last_id, zlib.crc32(content)), level, mtime=0)
 
 
 def write(directory: Path, name: str, content: bytes) -> Path:

@@ -60,12 +60,12 @@ def make(directory: Path, *, sealed: bool = True, closed: bool = True) -> Path:
     return directory
 
 
-def vouch(directory: Path) -> None:
+def vouch(directory: Path, last_lsn: int = len(RECORDS)) -> None:
     """Write the state file that a clean close leaves."""
     last = list_segments(directory)[-1]
     assert last.header
     state = State(
-        last_lsn=len(RECORDS),
+        last_lsn=last_lsn,
         number=last.number,
         header_crc=last.header.crc,
         size=last.size,

@@ -45,7 +45,7 @@ TESTS: Final = (
     "tests/property",
     "tests/golden",
     "tests/cli",
-    *(f"tests/crash/test_{name}.py" for name in ("torn", "damage", "refused_repairs", "original_faults")),
+    *(f"tests/crash/test_{name}.py" for name in ("torn", "damage", "refused_repairs", "original_faults", "verdicts")),
 )
 # A signal's handler that comes while coverage holds its own lock waits for a thread that waits for that lock; and a
 # test of minutes is none for a mutant.
