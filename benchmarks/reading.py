@@ -20,13 +20,13 @@ def measure(built: Built, rounds: int, talk: Callable[[str], None]) -> Samples:
     samples: Samples = {}
     data, draw = built.folder / "reading", random.Random(1)
     python = str(built.folder / "venv" / "bin" / "python")
-    on = ["--dir", str(data / "log"), "--n", str(RECORDS_READ)]
+    on = ["--n", str(RECORDS_READ), "--dir"]
     sides = {
-        side: [[python, str(HERE / "peer_driver.py"), way, *on]]
+        side: [[python, str(HERE / "peer_driver.py"), way, *on, str(data)]]
         for side, way in ((RECORDS, "records"), (ARROW, "arrow"), (COUNTS, "counts"))
     }
     if built.rust.exists():
-        with_pool = [*on, "--pool", str(built.folder / "pool32.txt")]
+        with_pool = [*on, str(data / "log"), "--pool", str(built.folder / "pool32.txt")]
         sides[DECODER] = [[str(built.rust), DECODER, work, *with_pool] for work in ("w1", "w4")]
     for number in range(rounds):
         order = list(sides)

@@ -35,7 +35,7 @@ SHORT = {"address": _MEMORY, "thread": ("threads", "aio", "aio_lives"), "undefin
 """The files of tests/unit that the short form runs."""
 MEASURED = (
     "not (bounded_memory or bomb or takes_its_frame or million or nothing_is_left or lent_is_given_back"
-    " or memory_is_that)"
+    " or memory_is_that or memory_stays_within)"
 )
 """Tests that measure memory: the sanitizers' own would be measured."""
 SEEDS = range(1, 41) if LONG else range(1, 5)

@@ -140,6 +140,17 @@ def test_a_plain_file_that_was_cut_since_ends_where_it_does(tmp_path: Path) -> N
         (gzip.compress(b"x", mtime=0) + bytes(300_000) + b"y", "corrupt_frame", "bytes behind the gzip stream"),
         (gzip.compress(b"x", mtime=0) + bytes(300_000) + b"\x1f", "truncated_gzip", "the file ends after 300022 bytes"),
     ],
+    ids=[
+        "empty",
+        "1 byte",
+        "2 bytes",
+        "no magic",
+        "text",
+        "zeros",
+        "a byte behind",
+        "a byte far behind",
+        "half a second",
+    ],
 )
 def test_what_is_wrong_with_a_gzip_file_is_told(tmp_path: Path, data: bytes, kind: str, detail: str) -> None:
     (tmp_path / "file").write_bytes(data)
