@@ -100,6 +100,7 @@ def test_find_says_that_damage_may_hide_a_newer_value(run, damaged):
     done = run("find", 1, "--wal", damaged)
     assert done.status == 1
     assert "<http://e/a>" in done.out
+    assert done.err.count("a newer record of id 1 may be missing") == 1
 
 
 @pytest.mark.parametrize("id_", ["99999999999", "-2147483649", "4x", "1.5", "9" * 5000])

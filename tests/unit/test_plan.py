@@ -6,6 +6,7 @@ import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import folders
 import logs
@@ -147,6 +148,28 @@ def test_a_segment_cut_between_two_frames_is_the_end_in_mode_stop_with_more_behi
     assert [record.lsn for record in reader] == [1, 2]
     assert reader.report.cut_short == (not last)
     assert [str(fault.kind) for fault in reader.report.faults] == ["corrupt_frame"]
+
+
+def test_what_the_state_speaks_of_and_the_listing_missed_is_looked_for_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A segment sealed while the folder was listed: its plain name was gone by then, its sealed one not there yet."""
+    with walcore.open(tmp_path / "wal") as wal:
+        for id in (1, 2):
+            wal.log_mint(id, "I", "urn:x")
+            wal.rotate()
+    real, listings = plan.list_all, []
+
+    def listed(*words: Any) -> list[Segment]:
+        listings.append(real(*words))
+        return listings[-1][:-1] if len(listings) == 1 else listings[-1]
+
+    monkeypatch.setattr(plan, "list_all", listed)
+    reader = walcore.read(tmp_path / "wal")
+    assert [one.id for one in reader] == [1, 2]
+    assert (reader.report.faults, len(listings)) == ((), 2)
+    assert [one.id for one in reader] == [1, 2]
+    assert len(listings) == 3  # nothing was missed
 
 
 def test_the_warning_of_a_pass_points_at_the_callers_line(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def test_what_has_no_header_says_why(tmp_path: Path) -> None:
         wal_7=oracle.frame('{"t":"V","store":"x","created":1,"segment":99999999999,"firstId":1}'),
         wal_8=oracle.frame("[" * 60_000),
         wal_9=b"\xff\xff\xff\x7f" + b"x" * 100,
+        wal_13=bytes(64),
     )
     (tmp_path / "wal-10.v1").symlink_to("wal-1.v1")
     os.mkfifo(tmp_path / "wal-11.v1")
@@ -106,6 +107,7 @@ def test_what_has_no_header_says_why(tmp_path: Path) -> None:
         "10": "a symbolic link, not a regular file",
         "11": "a FIFO, not a regular file",
         "12": "a folder, not a regular file",
+        "13": "torn header",
     }
 
 
