@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -44,6 +45,18 @@ def test_no_control_character_of_a_value_reaches_a_terminal(run, tmp_path):
         r"<http://e/\u001B[2J>",
         r'"a\tb\u009B"@de\u0007',
         r'"c"^^<e:\r\u202E>',
+    ]
+
+
+def test_a_literal_without_datatype_or_with_that_of_plain_strings_is_shown_without(run, tmp_path):
+    with walcore.open(tmp_path / "wal") as wal:
+        wal.log_mint(1, "L", "a")
+        wal.log_mint(2, "L", "b", datatype="http://www.w3.org/2001/XMLSchema#string")
+        wal.log_mint(3, "L", "c", datatype="http://www.w3.org/2001/XMLSchema#strin")
+    assert [line.split(None, 3)[3] for line in run("cat", tmp_path / "wal").lines] == [
+        '"a"',
+        '"b"',
+        '"c"^^<http://www.w3.org/2001/XMLSchema#strin>',
     ]
 
 
@@ -221,20 +234,36 @@ def test_what_an_opening_left_out_is_shown(run, cut):
         assert f"1 file, {removed} B" in run(command, log).out
 
 
-def test_a_quarantine_that_may_not_be_read_is_told_so(run, log, monkeypatch):
+@pytest.fixture
+def refused(log, monkeypatch):
+    """A log with a file in its quarantine, and errors by which looking at that file fails."""
+    errors = []
     real = os.stat
 
     def refuse(path, **how):
         if path == "wal-1.v1.1":
-            raise PermissionError(13, "Permission denied")
+            raise errors[-1]
         return real(path, **how)
 
     (log / "quarantine").mkdir()
     (log / "quarantine" / "wal-1.v1.1").write_bytes(b"x")
     monkeypatch.setattr(os, "stat", refuse)
+    return log, errors
+
+
+def test_a_quarantine_that_may_not_be_read_is_told_so(run, refused):
+    log, errors = refused
+    errors.append(PermissionError(errno.EACCES, "Permission denied"))
     facts = rows(run("info", log, "--json"))[0]
     assert (facts["quarantine_files"], facts["quarantine_bytes"]) == (None, None)
     assert "can't be told: it may not be read" in run("info", log).out
+
+
+def test_a_quarantine_whose_disk_fails_is_no_empty_one(run, refused):
+    log, errors = refused
+    errors.append(OSError(errno.EIO, "Input/output error"))
+    done = run("info", log)
+    assert (done.status, done.err) == (4, "walcore: [Errno 5] Input/output error\n")
 
 
 def test_a_log_without_quarantine_has_none(run, log):

@@ -52,6 +52,15 @@ def test_json_gives_the_plan_its_faults_and_steps(run, damaged):
     assert all((damaged / name).exists() for name in applied["quarantined"])
 
 
+def test_of_a_tear_alone_it_is_said_that_opening_sees_to_it(run, tmp_path):
+    wal = folders.put(tmp_path / "wal", wal_1=folders.plain(1, [1, 2])[:-3])
+    done = run("repair", wal)
+    assert "torn_tail" in done.err
+    assert done.err.splitlines()[-1] == (
+        "walcore: nothing was changed; this is what a crash left and opening the log does as well; --apply does it now"
+    )
+
+
 def test_a_locked_log_is_left_alone(run, log):
     with walcore.open(log):
         for words in ((), ("--apply",)):

@@ -128,6 +128,22 @@ def test_verify_tells_of_damage_and_how_to_go_on(run, wal):
     assert done.err == f"walcore: walcore repair {wal} tells what can be saved, and changes nothing\n"
 
 
+def test_faults_that_are_not_listed_are_counted_and_are_damage(run, wal, monkeypatch):
+    damaged = bytearray(FIRST)
+    for value in (b"urn:1", b"urn:3", b"urn:5"):
+        damaged[damaged.index(value)] ^= 1
+    folders.put(wal, wal_1=bytes(damaged))
+    for limit, more in ((3, ""), (2, "and 1 fault more"), (1, "and 2 faults more")):
+        monkeypatch.setattr("walcore.reader.MAX_FAULTS", limit)
+        shown = words(run("verify", wal))
+        assert sum(line.startswith("corrupt_frame ") for line in shown) == limit
+        assert [line for line in shown if line.startswith("and ")] == ([more] if more else [])
+        done = run("cat", wal, "--mode", "salvage")
+        said = [line.removeprefix("walcore: ") for line in done.err.splitlines()]
+        assert (done.status, sum(line.startswith("corrupt_frame: ") for line in said)) == (1, limit)
+        assert said[limit:] == [*filter(None, [more]), "the log is damaged (3 faults): values may be missing"]
+
+
 def test_verify_of_a_log_without_records_has_no_lsns(run, tmp_path):
     wal = folders.put(tmp_path / "wal", wal_1=folders.plain(1, []))
     (log,) = rows(run("verify", wal, "--json"))
@@ -172,3 +188,15 @@ def test_recover_tells_what_was_written_and_what_was_not(run, wal, tmp_path):
     assert (done.status, row["output"], row["values"], row["complete"]) == (1, None, 7, False)
     assert (fault["kind"], fault["lsn_before"], fault["lsn_after"]) == ("missing_segment", 5, 10)
     assert not target.exists()
+
+
+def test_conflicts_that_have_no_room_in_a_list_are_counted(run, tmp_path, monkeypatch):
+    twice = folders.plain(1, [1, 2, 3]) + b"".join(
+        oracle.mint_frame(lsn, lsn - 3, "B", "b", "", "", 0) for lsn in (4, 5, 6)
+    )
+    wal = folders.put(tmp_path / "wal", wal_1=twice)
+    told = [f"walcore: id {id} has two values: _:b is taken, <urn:{id}> is not" for id in (1, 2, 3)]
+    for limit, more in ((3, []), (2, ["walcore: and 1 conflict more"]), (1, ["walcore: and 2 conflicts more"])):
+        monkeypatch.setattr("walcore.recovery.MAX_CONFLICTS", limit)
+        done = run("recover", wal, "-o", "-", "--max-memory", 1)
+        assert (done.status, done.err.splitlines()) == (0, [*told[:limit], *more])

@@ -43,6 +43,15 @@ def test_a_wrong_call_is_status_2(run, words):
     assert "Error:" not in done.err
 
 
+def test_without_a_command_the_help_lists_them_in_the_order_of_need_and_goes_to_stderr(run):
+    done = run()
+    assert (done.status, done.out) == (2, "")
+    assert "walcore: " not in done.err
+    listed = done.err.partition("Commands:")[2].split("\n\n")[0]
+    assert re.findall(r"^  (\w+)  ", listed, re.MULTILINE) == list(COMMANDS)
+    assert run("--help").out == done.err
+
+
 def test_a_locked_log_is_status_3_and_the_holder_is_named(log, turtle):
     with walcore.open(log):
         done = run_alone("load", turtle, "--wal", log)

@@ -197,6 +197,17 @@ def test_the_demo_shows_how_much_was_read_and_leaves_out_what_is_no_rdf(run, tmp
     assert "read 2 files, 181 B: 4 distinct values in " in done.err
 
 
+def test_the_demo_tells_how_many_terms_can_be_no_value(run, tmp_path):
+    pytest.importorskip("pyoxigraph")
+    path = tmp_path / "a.nt"
+    more = "<http://e/a> <http://e/b> <<( <http://e/c> <http://e/d> <http://e/e> )>> .\n"
+    for skipped, told in ((0, ""), (1, "1 term"), (2, "2 terms")):
+        path.write_text("<http://e/a> <http://e/b> <http://e/c> .\n" + more * skipped)
+        done = run("demo", path)
+        assert (done.status, "left out" in done.err) == (0, bool(skipped))
+        assert not told or f"walcore: a.nt: {told} left out that can't be a value\n" in done.err
+
+
 def test_one_term_is_nothing_to_show(run, tmp_path):
     path = tmp_path / "a.ttl"
     for text, status in (("", 4), ("@prefix e: <http://e/> .\n", 4), ("@prefix e: <http://e/> . e:a e:a e:a .", 0)):

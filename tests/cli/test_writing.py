@@ -13,10 +13,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import folders
 import pytest
 from commands import content, run_alone, spawn
 
 import walcore
+from walcore.cli import demo, load
 from walcore.faults import Fault, FaultKind
 
 pytest.importorskip("pyoxigraph")
@@ -119,6 +121,19 @@ def test_a_line_that_is_no_record_ends_the_file_and_is_named(run, tmp_path, line
     assert list(values(wal).values()) == [("I", "first")]
 
 
+def test_a_line_that_is_too_long_to_be_a_record_ends_the_file_and_one_as_long_as_allowed_does_not(
+    run, tmp_path, monkeypatch
+):
+    first, last = b'{"kind":"I","lexical":"first"}\n', b'{"kind":"I","lexical":"last"}\n'
+    monkeypatch.setattr(load, "LINE_BYTES", len(first))
+    assert run("load", "-", "--wal", tmp_path / "a", stdin=first + last).status == 0
+    for long in (b" " + first, b'{"kind":"I","lexical":"' + b"x" * 1000 + b'"}\n'):
+        done = run("load", "-", "--wal", tmp_path / "b", stdin=last + long + first)
+        assert done.status == 4
+        assert done.err.startswith(f"walcore: stdin:2: not a record: a line of more than {len(first)} bytes")
+        assert list(values(tmp_path / "b").values()) == [("I", "last")]
+
+
 def test_an_empty_line_is_passed_over(run, tmp_path):
     stdin = b'\n{"kind":"I","lexical":"first"}\n\n \r\n{"kind":"I","lexical":"last"}\n\n'
     done = run("load", "-", "--wal", tmp_path / "wal", "--json", stdin=stdin)
@@ -167,6 +182,18 @@ def test_a_tear_met_by_opening_keeps_no_term_out(run, log, turtle, monkeypatch):
         monkeypatch, Fault(FaultKind.TORN_TAIL, "wal-1.v1", 77, "the end of a write that a crash cut off", 5, None)
     )
     assert run("load", turtle, "--wal", log).status == 0
+
+
+def test_what_an_opening_cut_off_is_told_with_where_it_is_kept(run, turtle, tmp_path):
+    torn = folders.plain(1, [1, 2])[:-3]
+    wal = folders.put(tmp_path / "wal", wal_1=torn)
+    done = run("load", turtle, "--wal", wal)
+    (kept,) = (wal / "quarantine").iterdir()
+    start = len(torn) - kept.stat().st_size
+    told = f"walcore: left out on opening: {kept.stat().st_size} bytes from byte {start} of wal-1.v1 on ("
+    assert done.status == 0
+    assert done.err.splitlines()[0].startswith(told)
+    assert done.err.splitlines()[0].endswith(f"); they are kept as quarantine/{kept.name}")
 
 
 def test_nothing_is_minted_in_a_log_that_lost_its_last_segment(run, log, turtle):
@@ -319,6 +346,15 @@ def test_the_demo_without_a_file_needs_real_ontologies(run, monkeypatch):
     done = run("demo")
     assert (done.status, done.out) == (4, "")
     assert done.err == "walcore: this needs brickschema: pip install 'walcore[demo]'\n"
+
+
+def test_the_real_ontologies_are_the_turtle_files_wherever_the_package_has_them(tmp_path, monkeypatch):
+    for name in ("__init__.py", "z.ttl", "a/b/c.ttl", "a/b/c.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    spec = importlib.util.spec_from_file_location("brickschema", tmp_path / "__init__.py")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec if name == "brickschema" else None)
+    assert demo.brickschema_files() == [tmp_path / "a" / "b" / "c.ttl", tmp_path / "z.ttl"]
 
 
 def test_the_demo_takes_no_file_of_a_format_that_it_does_not_know(run, tmp_path):

@@ -173,7 +173,7 @@ def test_a_pass_goes_on_in_the_child_of_a_fork(log: Path) -> None:
     assert first + list(records) == RECORDS
 
 
-def test_ctrl_c_while_waiting_for_a_piece_ends_the_thread(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_while_waiting_for_a_piece_ends_the_thread(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_: AheadSource) -> None:
         raise KeyboardInterrupt
 
@@ -186,7 +186,7 @@ def test_ctrl_c_while_waiting_for_a_piece_ends_the_thread(log: Path, monkeypatch
         list(records)
 
 
-def test_ctrl_c_while_the_thread_ends_waits_for_it_all_the_same(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_while_the_thread_ends_waits_for_it_all_the_same(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     join, calls_of_join = threading.Thread.join, []
 
     def interrupted(self: threading.Thread, timeout: float | None = None) -> None:
