@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -163,6 +164,21 @@ def test_a_thread_that_ends_at_birth_is_noticed(log: Path, monkeypatch: pytest.M
     assert list(read(log)) == RECORDS
 
 
+def test_a_thread_that_takes_its_time_is_waited_for(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, waits = PlainSource.readinto, iter([0.05, 0.05])
+
+    def slow(self: PlainSource, room: memoryview) -> int:
+        if threading.current_thread().name == THREADS:
+            time.sleep(next(waits, 0))
+        return real(self, room)
+
+    monkeypatch.setattr(PlainSource, "readinto", slow)
+    monkeypatch.setattr(ahead, "_MOMENT", 0.001)
+    monkeypatch.setattr(GzipSource, "read_again", lambda _: pytest.fail("it gave the thread up"))
+    assert list(read(log)) == RECORDS
+    assert next(waits, None) is None
+
+
 def test_a_pass_goes_on_in_the_child_of_a_fork(log: Path) -> None:
     records = read(log)
     first = [next(records) for _ in range(10)]
@@ -186,7 +202,9 @@ def test_an_interrupt_while_waiting_for_a_piece_ends_the_thread(log: Path, monke
         list(records)
 
 
-def test_an_interrupt_while_the_thread_ends_waits_for_it_all_the_same(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_while_the_thread_ends_waits_for_it_all_the_same(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     join, calls_of_join = threading.Thread.join, []
 
     def interrupted(self: threading.Thread, timeout: float | None = None) -> None:

@@ -13,13 +13,17 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from folders import lsns
 
 import walcore
+from walcore import lifetime, live, segments
+from walcore.lock import DirectoryLock
 
 
 def in_child(work: Callable[[], object]) -> int:
@@ -139,6 +143,76 @@ def test_a_log_dropped_in_a_child_writes_nothing_twice(tmp_path: Path) -> None:
     assert in_child(drop) == 0
     wal.close()
     assert lsns(tmp_path / "wal") == [1]
+
+
+@pytest.fixture
+def while_opening(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
+    """What is done once a log that is being opened has its lock, and is not a log yet."""
+    todo: list[Callable[[], object]] = []
+    real = live.open_directory
+
+    def opened(*args: Any) -> Any:
+        for work in todo:
+            work()
+        return real(*args)
+
+    monkeypatch.setattr(live, "open_directory", opened)
+    return todo
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_child_forked_while_a_log_is_opened_keeps_nothing_of_it(
+    tmp_path: Path, while_opening: list[Callable[[], object]]
+) -> None:
+    ends: list[int] = []
+    while_opening.append(lambda: ends.append(in_child(lambda: holds_nothing_of(tmp_path))))
+    with walcore.open(tmp_path / "wal") as wal:
+        assert ends == [0]
+        with pytest.raises(walcore.WalLockedError):
+            DirectoryLock(tmp_path / "wal").acquire()
+        wal.commit(wal.log_mint(1, "I", "x"))
+    assert lsns(tmp_path / "wal") == [1]
+
+
+@pytest.fixture
+def at_exit(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """What the interpreter calls at its end, for the logs of this test."""
+    monkeypatch.setattr(lifetime, "_open_logs", weakref.WeakSet())
+    return lifetime._at_exit
+
+
+def test_an_end_while_a_log_is_opened_is_not_the_logs(
+    tmp_path: Path,
+    at_exit: Callable[[], None],
+    while_opening: list[Callable[[], object]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """By a thread that no handler waits for: that there is nothing to drain yet is no failure."""
+    while_opening.append(at_exit)
+    with walcore.open(tmp_path / "wal") as wal:
+        wal.commit(wal.log_mint(1, "I", "x"))
+    assert not caplog.records
+
+
+def test_a_log_that_fails_at_exit_is_told_and_the_others_are_closed_all_the_same(
+    tmp_path: Path, at_exit: Callable[[], None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    wals = [walcore.open(tmp_path / str(number)) for number in range(5)]
+    create = segments.Directory.create_segment
+
+    def refuse(self: segments.Directory, *args: Any) -> Any:
+        if self.path.name == "2":
+            raise OSError(errno.EIO, "Input/output error", str(self.path))
+        return create(self, *args)
+
+    monkeypatch.setattr(segments.Directory, "create_segment", refuse)
+    for wal in wals:
+        wal.log_mint(1, "I", "x")
+    at_exit()
+    assert [record.getMessage() for record in caplog.records] == [f"{tmp_path / '2'} could not be closed at exit"]
+    assert "Input/output error" in caplog.text
+    assert all(wal.is_closed for wal in wals)
+    assert [len(lsns(wal.path)) for wal in wals] == [1, 1, 0, 1, 1]
 
 
 def test_a_log_does_not_go_into_a_pickle_but_its_config_does(tmp_path: Path) -> None:

@@ -201,6 +201,26 @@ def test_without_open_file_locks_a_second_opening_in_the_process_is_refused(
     lock.release()
 
 
+def test_without_open_file_locks_another_process_is_seen_and_named_by_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock_module, "_HAS_OFD", False)
+    (tmp_path / "lock").touch()
+    assert not is_locked(tmp_path)
+    with as_java(tmp_path / "lock") as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        assert is_locked(tmp_path)
+        with pytest.raises(WalLockedError) as caught:
+            DirectoryLock(tmp_path).acquire()
+        assert caught.value.holder == {}
+        other.communicate(timeout=20)
+    assert not is_locked(tmp_path)
+    lock = DirectoryLock(tmp_path)
+    lock.acquire()
+    lock.release()
+
+
 def test_without_open_file_locks_one_that_could_not_be_had_is_free_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

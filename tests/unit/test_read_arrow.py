@@ -227,6 +227,10 @@ def test_arguments_are_judged_at_once(tmp_path: Path) -> None:
 # -- damage and failures -----------------------------------------------------------------------------------------------
 
 
+def test_a_reader_says_what_it_reads_and_how(tmp_path: Path) -> None:
+    assert repr(walcore.read_arrow(tmp_path, mode="salvage")) == f"ArrowReader({str(tmp_path)!r}, mode='SALVAGE')"
+
+
 def test_strict_gives_what_lies_before_the_fault_then_says_what_it_is(log: Path) -> None:
     path = log / "wal-2.v1"
     content = bytearray(path.read_bytes())

@@ -16,7 +16,7 @@ from folders import lsns
 from together import together
 
 import walcore
-from walcore import live, segments
+from walcore import live, seal, segments
 
 SMALL: dict[str, Any] = {"batch_buffer_bytes": 5000, "max_segment_bytes": 4000, "sync_interval": 0.005}
 
@@ -83,6 +83,70 @@ def test_who_closes_waits_for_whoever_is_closing(tmp_path: Path) -> None:
         assert not wal.is_closed
     second.join(10)
     assert wal.is_closed
+
+
+def closing_is_late(wal: walcore.Wal, why: str) -> None:
+    """`close` waits as long as it was told to, says what it waits for, and leaves the log to a later one."""
+    began = time.monotonic()
+    with pytest.raises(walcore.WalTimeoutError, match=f"was not closed in time: {why}; it keeps its lock") as caught:
+        wal.close(timeout=0.05)
+    assert time.monotonic() - began >= 0.05
+    assert caught.value.durable_lsn == wal.durable_lsn
+    assert not wal.is_closed
+    with pytest.raises(walcore.WalLockedError):
+        walcore.open(wal.path)
+
+
+def test_who_waits_for_whoever_is_closing_may_run_out_of_time(tmp_path: Path) -> None:
+    wal = walcore.open(tmp_path / "wal")
+    wal.log_mint(1, "I", "x")
+    with wal._live._closing:
+        ends: list[BaseException | None] = []
+
+        def wait() -> None:
+            try:
+                closing_is_late(wal, "another thread is closing it")
+            except BaseException as error:
+                ends.append(error)
+            else:
+                ends.append(None)
+
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        waiter.join(10)
+    assert ends == [None]
+    wal.close()
+    assert lsns(tmp_path / "wal") == [1]
+
+
+def test_a_writer_that_has_all_on_disk_and_is_still_at_work_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    synced = live.Tail.synced
+    monkeypatch.setattr(live.Tail, "synced", lambda self: (self.core.durable_lsn and gate.wait(20), synced(self)))
+    wal = walcore.open(tmp_path / "wal", sync_policy="INTERVAL", sync_interval=0.001, on_force=lambda _: None)
+    wal.await_durable(wal.log_mint(1, "I", "x"), timeout=20)  # by the writer's own thread
+    closing_is_late(wal, "the writer is still at work")
+    gate.set()
+    wal.close()
+    assert lsns(tmp_path / "wal") == [1]
+    with walcore.open(tmp_path / "wal") as again:
+        assert again.opening.clean
+
+
+def test_a_seal_under_way_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    seal_segment = seal.seal_segment
+    monkeypatch.setattr(seal, "seal_segment", lambda *args: (gate.wait(20), seal_segment(*args))[1])
+    wal = walcore.open(tmp_path / "wal")
+    for id in (1, 2):
+        wal.log_mint(id, "I", "x")
+        wal.rotate()
+    closing_is_late(wal, "2 segments are not sealed")
+    gate.set()
+    wal.close()
+    assert [segment.sealed for segment in segments.list_segments(tmp_path / "wal")] == [True, True]
 
 
 def test_what_is_left_of_the_time_to_close_gets_less(monkeypatch: pytest.MonkeyPatch) -> None:
