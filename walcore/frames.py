@@ -8,6 +8,7 @@ leaves of frames that were never acknowledged; corruption is damage to what was.
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
@@ -87,8 +88,7 @@ def check_segment(segment: Segment, vouched: int = 0, *, folder: Directory | Non
         faults: list[Fault] = []
         sound = None
         while True:
-            for _ in frames.batches():
-                pass
+            frames.pass_over()
             if frames.fault is not None and len(faults) < MAX_FAULTS:
                 faults.append(frames.fault)
             if sound is None:
@@ -206,6 +206,10 @@ class FrameReader:
     def batches(self) -> Iterator[list[Record]]:
         """Yield Records, many at a time, up to a fault or the end; for a reader without `into`."""
         return cast("Iterator[list[Record]]", self.lots())
+
+    def pass_over(self) -> None:
+        """Go on up to a fault or the end, for what is counted and passed on: of a reader that yields nothing."""
+        deque(self.batches(), maxlen=0)
 
     def lots(self) -> Iterator[Lot]:
         """Yield Records or what `into` was given of them, many at a time, up to a fault or the end."""

@@ -112,8 +112,7 @@ def index_segment(directory: Directory, segment: Segment, pause: Callable[[], No
     with directory.opened(segment.name) as source:
         try:
             frames = FrameReader(segment, source, segment.size, passed=passed, ids=index.ids)
-            for _ in frames.batches():
-                pass
+            frames.pass_over()
             tail = read_at(source, TAIL_BYTES, segment.size - TAIL_BYTES)
             return _finish_index(index, source, segment.size, tail, tells=frames.fault is None)
         finally:
@@ -154,8 +153,7 @@ def _compress(segment: Segment, source: int, target: int, index: IndexBuilder, p
     index.boundary(0, 0)
     size = segment.size
     frames = FrameReader(segment, source, size, vouched=size, passed=passed, ids=index.ids, chunk=CHUNK_BYTES)
-    for _ in frames.batches():
-        pass
+    frames.pass_over()
     if frames.fault is not None:
         msg = f"{segment.name} is damaged: {frames.fault.kind} at byte {frames.fault.offset}: {frames.fault.detail}"
         raise SealError(msg)

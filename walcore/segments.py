@@ -277,13 +277,14 @@ class Directory:
         """Give a synced temporary file the first free name for `first_id`; the caller syncs the directory."""
         zeros = (fmt.segment_name(first_id, zeros) for zeros in range(fmt.MAX_NAME_ZEROS + 1))
         above = (fmt.segment_name(number) for number in itertools.count(max(first_id, 0) + 1))
-        for name in itertools.chain(zeros, above):
+        names = itertools.chain(zeros, above)  # which have no end
+        while True:
+            name = next(names)
             # Plain before sealed: in that order a segment being sealed can't slip through between the two looks.
             if not self.has(name) and not self.has(name + fmt.SEALED_SUFFIX):
                 with suppress(FileExistsError):
                     self.publish(temporary, name)
                     return name
-        raise AssertionError  # the names have no end
 
     def create(self, temporary: str) -> int:
         """Make the temporary file of that name, in place of one left behind, and open it to be written."""
@@ -430,15 +431,16 @@ class Directory:
         return f"{fmt.QUARANTINE_NAME}/{target}"
 
     def _keep(self, temporary: str, target: str) -> str:
-        for attempt in itertools.count(1):
-            name = target if attempt == 1 else f"{target}.{attempt}"
+        name, attempt = target, 1
+        while True:
             with suppress(FileExistsError):
                 self.publish(temporary, name)
                 return name
             if self._same(temporary, name):
                 self.drop(temporary)
                 return name
-        raise AssertionError  # the names have no end
+            attempt += 1
+            name = f"{target}.{attempt}"
 
     def _same(self, one: str, other: str) -> bool:
         with told("read", self.path / other), self.opened(one) as left, self.opened(other) as right:

@@ -78,6 +78,14 @@ def test_where_holes_cannot_be_looked_for_all_is_copied(tmp_path: Path, monkeypa
     assert copied(tmp_path / "x", 2, 9).read_bytes() == b"2345678"
 
 
+def test_on_a_system_without_holes_none_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "SEEK_DATA")
+    monkeypatch.setattr(system.calls, "lseek", lambda *_: pytest.fail("it was looked for"))
+    (tmp_path / "x").write_bytes(b"0123" + bytes(3 * files.COPY_BYTES) + b"456789")
+    end = 3 * files.COPY_BYTES + 9
+    assert copied(tmp_path / "x", 2, end).read_bytes() == (tmp_path / "x").read_bytes()[2:end]
+
+
 @pytest.mark.parametrize("size", [0, 9])
 def test_a_source_that_ends_too_early_is_a_read_error(tmp_path: Path, size: int) -> None:
     (tmp_path / "x").write_bytes(b"0123456789"[:size])

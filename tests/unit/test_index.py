@@ -21,6 +21,7 @@ import oracle
 import pytest
 from crc32c import crc32c
 from indexes import COUNT, SUFFIX, found, ids_of, sealed_in, write
+from resources import descriptors
 
 import walcore
 from walcore import index as index_module
@@ -280,6 +281,17 @@ def test_a_segment_is_sealed_though_its_index_can_not_be_written(
     work(full)
     assert sorted(folders.tree(full)) == ["wal-1.v1.gz"]
     assert f"{full / 'wal-1.v1.gz'}{SUFFIX}: no index was made" in caplog.text
+
+
+def test_of_an_index_without_its_segment_no_descriptor_is_kept(indexed: tuple[Path, dict[int, int]]) -> None:
+    path, _ = indexed
+    gone = sealed_in(path)[1]
+    gone.unlink()
+    before = descriptors()
+    with Directory(path) as directory:
+        for pages in (False, True):
+            assert check_index(directory, gone.name, pages=pages)[0] is IndexState.NONE
+    assert descriptors() == before
 
 
 def test_a_run_of_ids_that_can_not_be_written_ends_no_sealing(

@@ -166,6 +166,18 @@ def test_a_hundred_lies_between_records_end_by_the_budget(tmp_path: Path, monkey
     assert len(asked) < 8
 
 
+def test_behind_too_many_lies_a_large_length_is_one_unseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lie = struct.pack("<I", 2 * MIB) + b"{ "
+    content = BODY + lie + NEXT + lie + logs.mint(logs.record(7)) + bytes(5 * MIB)
+    packed = gzip.compress(content)
+    wrong, unseen = "the checksum doesn't hold", "a large length, and too many before it that were wrong"
+    for spare, told in ((4 * MIB, [wrong, wrong]), (4000, [wrong, unseen])):
+        monkeypatch.setattr(frames, "_TRIAL_BYTES", 2 * MIB + 8 + spare - 4 * len(packed))
+        records, faults = read(tmp_path, packed, seal=True)
+        assert [fault.detail for fault in faults[:2]] == told
+        assert [one.lsn for one in records] == [1, 2, 3, 4, 5, 6] + [7] * (unseen not in told)
+
+
 def test_a_large_frame_is_looked_at_in_one_more_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = BODY + b"".join(large(lsn, 2 * MIB) for lsn in range(6, 14))
     one = segment(tmp_path, logs.sealed(content, 13), seal=True)

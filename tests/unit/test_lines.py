@@ -56,6 +56,12 @@ def test_a_state_whose_fields_are_not_what_was_written_is_none(tmp_path: Path, c
     walcore.open(tmp_path).close()
 
 
+@pytest.mark.parametrize("body", [b'{"a":', b'{"a":"\xff"', b'{"a":' + b"[" * 100_000, b"[1", b'{"a":1}'])
+def test_a_line_whose_checksum_holds_and_that_is_no_json_is_none(body: bytes) -> None:
+    assert lines.parse(checked_line(b'{"a":1')) == {"a": 1}
+    assert lines.parse(checked_line(body)) is None
+
+
 @pytest.mark.parametrize(
     "line",
     [

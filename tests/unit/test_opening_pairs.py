@@ -78,6 +78,18 @@ def test_a_damaged_pair_stays_and_is_reported(tmp_path: Path) -> None:
     assert opening.to_seal == ()
 
 
+def test_an_empty_file_beside_a_damaged_one_goes_and_the_damaged_one_stays(tmp_path: Path) -> None:
+    content = plain(1, [1, 2, 3])
+    opening, names = pair(tmp_path / "plain", content.replace(b"urn:2", b"urn:~"), b"")
+    assert names == ["wal-1.v1"]
+    assert [(moved.segment, moved.reason) for moved in opening.quarantined] == [("wal-1.v1.gz", "empty")]
+    assert [(fault.segment, fault.kind) for fault in opening.faults] == [("wal-1.v1", FaultKind.CORRUPT_FRAME)]
+    opening, names = pair(tmp_path / "sealed", b"", sealed(content, 3)[:-12])
+    assert names == ["wal-1.v1.gz"]
+    assert [(moved.segment, moved.reason) for moved in opening.quarantined] == [("wal-1.v1", "empty")]
+    assert [(fault.segment, fault.kind) for fault in opening.faults] == [("wal-1.v1.gz", FaultKind.TRUNCATED_GZIP)]
+
+
 def test_a_torn_plain_file_of_a_pair_that_was_vouched_for_is_corrupt(tmp_path: Path) -> None:
     content = plain(1, [1, 2, 3])
     put(tmp_path, wal_1=content, wal_2=plain(2, [4]))

@@ -239,6 +239,22 @@ def test_what_the_state_knows_of_is_lost_if_it_is_not_there_or_shorter(
     assert found.sizes == {(2, SECOND_CRC): len(SECOND)}
 
 
+def test_that_another_segment_has_the_number_of_one_that_was_lost_is_told_by_all(tmp_path: Path) -> None:
+    """The number is there, so nothing shows as a gap."""
+    folders.put(tmp_path, wal_1=FIRST, wal_9=folders.plain(2, [9]))
+    known = (Loss(1, SECOND_CRC, len(FIRST), False), Loss(2, SECOND_CRC, len(SECOND), False))
+    now = openings.close_cleanly(tmp_path, 9)
+    for losses, told in ((known[1:], ["segment 2"]), (known, ["segment 1", "segment 2"]), ((), [])):
+        with Directory(tmp_path) as directory:
+            write_state(directory, replace(now, losses=losses))
+            found = plan.plan(directory).faults
+        expected = [
+            (FaultKind.MISSING_SEGMENT, name, "another segment has the number of one that was on disk") for name in told
+        ]
+        for faults in (found, walcore.repair(tmp_path).faults, openings.reopen(tmp_path).faults):
+            assert [(fault.kind, fault.segment, fault.detail) for fault in faults] == expected
+
+
 def test_as_much_as_was_on_disk_is_known_of_a_plain_segment(tmp_path: Path) -> None:
     folders.put(tmp_path, wal_1=FIRST, wal_4=SECOND, wal_6=folders.plain(3, [6]), wal_7_gz=b"", wal_8=b"")
     openings.close_cleanly(tmp_path, 6)

@@ -370,6 +370,18 @@ def test_a_segment_without_header_that_is_read_counts(tmp_path: Path) -> None:
         assert (len(records), report.records, report.segments) == (count, count, count)
 
 
+def test_a_segment_without_header_that_went_before_its_turn_ends_no_pass(log: Path) -> None:
+    path = logs.write(log, "wal-0999.v1", bytes(8) + logs.plain([logs.record(99)], 9)[8:])
+    reader = Reader(log, ReadMode.SALVAGE)
+    records = iter(reader)
+    read_so_far = [next(records)]
+    path.unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert [*read_so_far, *records] == ALL
+    assert reader.report.segments == len(PARTS)
+
+
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EINVAL, errno.EIO, errno.EMFILE])
 def test_a_listed_segment_that_cannot_be_opened_is_named_with_the_reason(
     log: Path, monkeypatch: pytest.MonkeyPatch, number: int

@@ -129,6 +129,28 @@ def test_an_index_being_made_gives_way_to_a_segment_and_is_made_afterwards(
     assert sealer.close(10)
 
 
+def test_an_index_that_can_not_be_made_is_told_and_the_next_one_is_made(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried: list[str] = []
+
+    def make(_: Directory, segment: Segment, pause: Callable[[], None]) -> bool:
+        tried.append(segment.name)
+        pause()
+        if len(tried) == 1:
+            raise OSError(errno.EIO, "Input/output error")
+        return True
+
+    monkeypatch.setattr(seal_module, "index_segment", make)
+    segments = made(directory, wal_1_gz=sealed(plain(1, [1]), 1), wal_2_gz=sealed(plain(2, [2]), 2))
+    sealer = Sealer(directory)
+    sealer.index(segments)
+    wait_for(lambda: sealer.index_backlog == 0)
+    assert sealer.close(10)
+    assert sorted(tried) == ["wal-1.v1.gz", "wal-2.v1.gz"]
+    assert caplog.messages == [f"{directory.path / tried[0]}: no index was made: [Errno 5] Input/output error"]
+
+
 @pytest.mark.parametrize("how", ["close", "stop"])
 def test_indexes_are_given_up_at_once(directory: Directory, indexing: dict[str, Any], how: str) -> None:
     one, two = made(directory, wal_1_gz=sealed(plain(1, [1]), 1), wal_2_gz=sealed(plain(2, [2]), 2))

@@ -81,6 +81,15 @@ def test_what_holds_is_told_from_what_does_not_and_from_what_is_not_there(make: 
     assert (source.readinto(memoryview(bytearray(10))), source.remaining()) == (10, len(CONTENT) - 10)
 
 
+def test_behind_the_end_that_is_known_nothing_is_unpacked_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make(CONTENT)
+    last, size = PLACES[-1], len(JSON[-1])
+    assert source.holds(last, size + 1) is None
+    monkeypatch.setattr(GzipSource, "digest", lambda *_: pytest.fail("it was unpacked"))
+    for more in (1, 2, 1_000_000):
+        assert source.holds(last, size + more) is None
+
+
 @pytest.mark.parametrize("at", [0, 150_000, 299_999, 300_000, 300_003])
 def test_one_byte_that_differs_is_enough(make: Make, at: int) -> None:
     damaged = bytearray(CONTENT)

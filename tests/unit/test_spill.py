@@ -76,6 +76,10 @@ def test_a_log_that_does_not_fit_is_a_mapping_by_rising_id(spilled: SpilledRecor
         spilled[5000]
 
 
+def test_a_mapping_in_a_file_shows_its_size_and_not_its_records(spilled: SpilledRecords) -> None:
+    assert repr(spilled) == f"<SpilledRecords: {len({one.id for one in RECORDS})} records>"
+
+
 def test_an_id_between_those_of_the_log_is_missing(tmp_path: Path, heavy: None) -> None:
     logs.log(tmp_path, [logs.record(lsn, id=lsn * 3) for lsn in range(1, 2003)])
     records = recover(tmp_path, max_memory=MIN_MEMORY).records

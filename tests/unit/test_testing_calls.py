@@ -45,6 +45,21 @@ def test_sendfile_is_seen_whichever_of_its_ends_is_watched(tmp_path: Path, way: 
     assert target.read_bytes() == DATA[start:]
 
 
+def test_files_elsewhere_are_sent_and_cut_as_ever(tmp_path: Path) -> None:
+    with Disk(tmp_path / "d") as disk:
+        disk.fault("*", errno.EIO, times=None)
+        put(tmp_path / "source", DATA)
+        ours, theirs = os.open(tmp_path / "source", os.O_RDWR), os.open(tmp_path / "target", os.O_WRONLY | os.O_CREAT)
+        assert os.sendfile(theirs, ours, 7, len(DATA)) == len(DATA) - 7
+        os.ftruncate(ours, 3)
+        os.close(ours)
+        os.close(theirs)
+        assert (disk.journal, disk.calls) == ([], [])
+        disk.faults.clear()
+    assert (tmp_path / "target").read_bytes() == DATA[7:]
+    assert (tmp_path / "source").read_bytes() == DATA[:3]
+
+
 def test_only_the_core_meets_an_interruption_whatever_is_called(tmp_path: Path) -> None:
     with Disk(tmp_path / "d") as disk:
         fault = disk.fault("*", errno.EINTR, times=1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from moves import put, tumble
 
 import walcore
 from walcore.lock import is_locked
-from walcore.testing import Disk, PowerCut, PowerOffError
+from walcore.testing import Disk, PowerCut, PowerOffError, standin
 
 # -- the power goes ---------------------------------------------------------------------------------------------------
 
@@ -53,6 +54,21 @@ def test_a_crashed_log_that_is_idle_can_be_closed_and_dropped(tmp_path: Path) ->
     assert folders.tree(disk.path) == before
     with walcore.open(disk.path / "wal") as again:
         assert again.last_lsn == 1
+
+
+def test_the_power_goes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was opened since is left alone, even if it got the descriptor and the inode of a file that was watched."""
+    (tmp_path / "b").touch()
+    with Disk(tmp_path / "d") as disk:
+        fd = os.open(disk.path / "a", os.O_WRONLY | os.O_CREAT)
+        disk.crash()
+        os.dup2(elsewhere := os.open(tmp_path / "b", os.O_WRONLY), fd)
+        os.close(elsewhere)
+        with monkeypatch.context() as patch:
+            patch.setattr(standin, "still", lambda *_: True)
+            disk.crash()
+        assert standin.still(fd, standin.key_of((tmp_path / "b").stat()))
+    os.close(fd)
 
 
 def test_the_power_goes_at_the_nth_call(tmp_path: Path) -> None:

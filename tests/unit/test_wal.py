@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import subprocess
+import sys
 import threading
 import uuid
 from pathlib import Path
@@ -250,3 +252,13 @@ def test_stats_are_one_moment(tmp_path: Path) -> None:
         assert after.bytes_written == before.buffered_bytes
         assert 0 < after.sync_seconds_max <= after.sync_seconds
     assert wal.stats().state == "closed"
+
+
+def test_what_the_package_has_is_listed_before_it_is_imported() -> None:
+    code = "import sys, walcore; print(*dir(walcore)); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    listed, imported = (line.split() for line in done.stdout.splitlines())
+    assert set(walcore.__all__) <= set(listed)
+    assert listed == sorted(set(listed))
+    assert "walcore.wal" not in imported
+    assert dir(walcore) == sorted(set(dir(walcore)))
