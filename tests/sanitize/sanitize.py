@@ -33,11 +33,14 @@ _MEMORY = (
 )
 SHORT = {"address": _MEMORY, "thread": ("threads", "aio", "aio_lives"), "undefined": _MEMORY}
 """The files of tests/unit that the short form runs."""
-MEASURED = (
-    "not (bounded_memory or bomb or takes_its_frame or million or nothing_is_left or lent_is_given_back"
-    " or memory_is_that or memory_stays_within)"
+_MEASURED = (
+    *("bounded_memory", "bomb", "takes_its_frame", "million", "nothing_is_left", "lent_is_given_back"),
+    *("memory_is_that", "memory_stays_within"),
 )
 """Tests that measure memory: the sanitizers' own would be measured."""
+# Polars can't so much as be imported with ThreadSanitizer's library preloaded: it crashes.
+LEFT_OUT = {"address": _MEASURED, "thread": (*_MEASURED, "polars", "program_in_the_docs"), "undefined": _MEASURED}
+"""Words in the names of tests that don't run."""
 SEEDS = range(1, 41) if LONG else range(1, 5)
 SECONDS = 10 if LONG else 2
 
@@ -78,7 +81,8 @@ def main() -> None:
         build(Path(folder), compiler, sanitizer)
         environment = os.environ | OPTIONS[sanitizer] | {"LD_PRELOAD": library, "PYTHONPATH": folder}
         tests = arguments or (["tests/unit", "tests/property"] if LONG else short(sanitizer))
-        pytest = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--capture=sys", "-k", MEASURED]
+        chosen = ["-k", f"not ({' or '.join(LEFT_OUT[sanitizer])})"]
+        pytest = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--capture=sys", *chosen]
         codes = [subprocess.run([*pytest, *tests], cwd=CHECKOUT, env=environment, check=False).returncode]
         if sanitizer != "undefined" and not arguments:
             stress = [sys.executable, "-P", str(HERE / "stress.py"), str(SECONDS), *map(str, SEEDS)]
