@@ -338,3 +338,17 @@ def test_a_frame_is_found_however_few_bytes_lie_before_it(tmp_path: Path, size: 
     records, faults = read(tmp_path, BODY + b"x" * size + NEXT + b"y" * size + logs.mint(logs.record(7)))
     assert [one.lsn for one in records] == [1, 2, 3, 4, 5, 6, 7]
     assert [fault.offset for fault in faults] == [END, END + size + len(NEXT)]
+
+
+def test_a_frame_that_begins_at_the_end_of_what_was_read_is_found_behind_damage(tmp_path: Path) -> None:
+    chunk = 4096
+    for begins in range(chunk - 12, chunk + 4):
+        start = BODY + b"~" * (begins - len(BODY))
+        path = tmp_path / "wal-1.v1"
+        path.write_bytes(start + NEXT)
+        (segment,) = list_segments(tmp_path)
+        with path.open("rb") as file:
+            frames = FrameReader(segment, file.fileno(), segment.size, records=True, chunk=chunk)
+            assert sum(map(len, frames.batches())) == 5
+            assert frames.resume(), begins
+            assert [one.lsn for batch in frames.batches() for one in batch] == [6], begins

@@ -58,6 +58,8 @@ def test_lsns_in_quarantine_are_not_given_out_again_though_the_state_is_lost(tmp
     assert reopen(tmp_path).next_lsn == 10
     (tmp_path / "walcore.state").unlink()
     (tmp_path / "quarantine" / "wal-7.v1").write_bytes(plain(7, [30])[:-1] + b"x" + mint(40))
+    (tmp_path / "quarantine" / "notes.txt").write_text("what an operator wrote down")
+    (tmp_path / "quarantine" / "wal-8.v1").mkdir()
     assert reopen(tmp_path).next_lsn == 41
 
 

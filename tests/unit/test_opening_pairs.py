@@ -27,7 +27,9 @@ def test_of_a_pair_with_the_same_bytes_the_plain_file_goes(tmp_path: Path) -> No
     content = plain(1, range(1, 100))
     opening, names = pair(tmp_path, content, sealed(content, 99))
     assert names == ["wal-1.v1.gz"]
-    assert [(d.segment, d.reason) for d in opening.deleted] == [("wal-1.v1", "the same as wal-1.v1.gz")]
+    (gone,) = opening.deleted
+    assert (gone.segment, gone.reason, gone.copy) == ("wal-1.v1", "the same as wal-1.v1.gz", None)
+    assert (gone.offset, gone.size, gone.lsn_before, gone.lsn_highest) == (0, len(content), 0, 99)
     assert opening.to_seal == ()
 
 

@@ -489,3 +489,15 @@ def test_what_is_left_after_a_repair_is_told_by_its_first_fault(
     said = r"still damaged, repair it again: corrupt_frame in wal-1\.v1 at byte 7 \(gone\)$"
     with pytest.raises(walcore.WalError, match=said):
         plan.apply()
+
+
+@pytest.mark.parametrize("name", ["wal-00000000004.v1", "wal-4.v1"])
+def test_a_header_made_anew_has_the_first_id_of_the_name_or_of_the_records(tmp_path: Path, name: str) -> None:
+    damaged = bytearray(logs.plain([logs.record(lsn, 40 + lsn) for lsn in (6, 7)], 2))
+    damaged[12] ^= 1
+    wal = folders.put(tmp_path / "wal", wal_1=FIRST)
+    (wal / name).write_bytes(damaged)
+    walcore.repair(wal).apply()
+    (header,) = [one.header for one in list_segments(wal) if one.number == 2]
+    assert header is not None
+    assert header.first_id == (4 if name == "wal-4.v1" else 46)

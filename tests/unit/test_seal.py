@@ -105,13 +105,16 @@ def test_a_segment_that_grew_or_went_is_not_sealed(directory: Directory) -> None
     assert folders.tree(directory.path) == {"wal-1.v1": copy, "old": copy}
 
 
-def test_what_does_not_read_back_is_thrown_away(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("more", [-1, 1])
+def test_what_does_not_read_back_is_thrown_away(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
     (segment,) = made(directory, wal_1=plain(1, range(1, 100)))
     real = seal_module._compress
 
     def spoil(segment: Segment, source: int, target: int, *rest: Any) -> object:
         deflate = real(segment, source, target, *rest)
-        os.ftruncate(target, os.fstat(target).st_size - 1)
+        os.ftruncate(target, os.fstat(target).st_size + more)
         return deflate
 
     monkeypatch.setattr(seal_module, "_compress", spoil)
