@@ -21,10 +21,12 @@ CHECKOUT = HERE.parents[1]
 LONG = bool(os.environ.get("WALCORE_LONG"))
 SUPPRESSIONS = HERE / "suppressions.txt"
 RUNTIMES = {"address": "asan", "thread": "tsan", "undefined": "ubsan"}
+_THREAD = f"exitcode=66:history_size=7:die_after_fork=0:suppressions={SUPPRESSIONS}"
 OPTIONS = {
     # An object's own room is known only if it was asked for by malloc.
     "address": {"ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1", "PYTHONMALLOC": "malloc"},
-    "thread": {"TSAN_OPTIONS": f"exitcode=66:history_size=7:die_after_fork=0:suppressions={SUPPRESSIONS}"},
+    # Before a fork pyarrow's allocator takes more locks than the search for deadlocks can hold.
+    "thread": {"TSAN_OPTIONS": f"{_THREAD}:detect_deadlocks=0" if LONG else _THREAD},
     "undefined": {"UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"},
 }
 _MEMORY = (
@@ -87,6 +89,7 @@ def main() -> None:
         if sanitizer != "undefined" and not arguments:
             stress = [sys.executable, "-P", str(HERE / "stress.py"), str(SECONDS), *map(str, SEEDS)]
             environment["ASAN_OPTIONS"] = "detect_leaks=1"  # of pytest, and of compilers that tests start, none is ours
+            environment["TSAN_OPTIONS"] = _THREAD
             codes.append(subprocess.run(stress, cwd=folder, env=environment, check=False).returncode)
     print(f"{sanitizer} sanitizer ({compiler}): {'clean' if not any(codes) else f'exit codes {codes}'}")
     sys.exit(any(codes))
