@@ -220,15 +220,12 @@ class Pass:
     def warn(self) -> None:
         """The one warning at the end of a pass that goes on past damage."""
         losses = [fault for fault in self.faults if fault.kind not in HARMLESS]
-        if losses and self.mode in (ReadMode.SEGMENT, ReadMode.SALVAGE):
-            first = losses[0]
-            number = len(losses) + self.faults_left_out
+        number = len(losses) + self.faults_left_out  # which may be all, behind many that are harmless
+        if number and self.mode in (ReadMode.SEGMENT, ReadMode.SALVAGE):
             many = "1 fault" if number == 1 else f"{number} faults"
-            msg = (
-                f"{self.path} is not complete: {many} by which records can be missing, first "
-                f"{first.kind} in {first.segment} at byte {first.offset} ({first.detail}); see the reader's report"
-            )
-            warnings.warn(msg, WalDamageWarning, stacklevel=3)
+            met = [f", first {one.kind} in {one.segment} at byte {one.offset} ({one.detail})" for one in losses[:1]]
+            msg = f"{self.path} is not complete: {many} by which records can be missing{''.join(met)}"
+            warnings.warn(f"{msg}; see the reader's report", WalDamageWarning, stacklevel=3)
 
     # -- segments -----------------------------------------------------------------------------------------------------
 

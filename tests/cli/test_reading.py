@@ -266,6 +266,14 @@ def test_a_quarantine_whose_disk_fails_is_no_empty_one(run, refused):
     assert (done.status, done.err) == (4, "walcore: [Errno 5] Input/output error\n")
 
 
+def test_in_a_quarantine_files_are_counted_and_nothing_else(run, log):
+    (log / "quarantine" / "folder").mkdir(parents=True)
+    (log / "quarantine" / "link").symlink_to(log)
+    (log / "quarantine" / "wal-1.v1.1").write_bytes(b"123")
+    facts = rows(run("info", log, "--json"))[0]
+    assert (facts["quarantine_files"], facts["quarantine_bytes"]) == (1, 3)
+
+
 def test_a_log_without_quarantine_has_none(run, log):
     assert rows(run("info", log, "--json"))[0]["quarantine_files"] == 0
     assert "  quarantine  " not in run("verify", log).out

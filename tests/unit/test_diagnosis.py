@@ -9,6 +9,7 @@ import logs
 import pytest
 
 import walcore
+from walcore import salvage
 from walcore.segments import list_segments
 
 FIRST = folders.plain(1, range(1, 6))
@@ -68,3 +69,16 @@ def test_of_a_frame_that_is_no_record_the_id_is_lost_that_it_still_shows(
     plan = walcore.repair(folders.put(tmp_path / "wal", wal_1=content))
     assert [str(fault.kind) for fault in plan.faults] == ["invalid_record"]
     assert (plan.lost, plan.lost_ids) == (lost, ids)
+
+
+def test_no_more_faults_of_a_file_are_kept_than_the_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = folders.plain(1, range(1, 12))
+    for lsn in (2, 4, 6, 8):
+        content = content.replace(b"urn:%d" % lsn, b"urn:~")
+    wal = folders.put(tmp_path / "wal", wal_1=content)
+    assert [str(fault.kind) for fault in walcore.repair(wal).faults] == ["corrupt_frame"] * 4
+    monkeypatch.setattr(salvage, "MAX_FAULTS", 2)
+    plan = walcore.repair(wal)
+    assert [str(fault.kind) for fault in plan.faults] == ["corrupt_frame"] * 2
+    plan.apply()
+    assert folders.lsns(wal) == [1, 3, 5, 7, 9, 10, 11]

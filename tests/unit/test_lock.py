@@ -235,6 +235,18 @@ def test_without_open_file_locks_one_that_could_not_be_had_is_free_again(
     DirectoryLock(tmp_path).acquire()
 
 
+def test_a_child_gives_up_no_descriptor_of_a_lock_that_was_not_taken_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = DirectoryLock(tmp_path)
+    monkeypatch.setattr(system.calls, "close", lambda fd: pytest.fail(f"{fd} was closed"))
+    lock.abandon_in_child()
+    monkeypatch.undo()
+    lock.acquire()
+    assert is_locked(tmp_path)
+    lock.release()
+
+
 def test_a_lock_is_not_taken_twice_by_one_object(lock: DirectoryLock) -> None:
     with pytest.raises(RuntimeError, match="already held by this lock object"):
         lock.acquire()

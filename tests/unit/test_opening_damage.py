@@ -63,6 +63,18 @@ def test_lsns_in_quarantine_are_not_given_out_again_though_the_state_is_lost(tmp
     assert reopen(tmp_path).next_lsn == 41
 
 
+def test_what_else_lies_in_the_quarantine_is_passed_over(tmp_path: Path) -> None:
+    put(tmp_path, wal_1=plain(1, [1, 2]))
+    folder = tmp_path / "quarantine"
+    folder.mkdir()
+    (folder / "notes.txt").write_bytes(b"wal-7.v1 had LSN 30")
+    (folder / "wal-7.v1").mkdir()
+    (folder / "wal-8.v1").symlink_to(tmp_path / "wal-1.v1")
+    os.mkfifo(folder / "wal-9.v1")
+    (folder / "wal-6.v1").write_bytes(plain(6, [20]))
+    assert reopen(tmp_path).next_lsn == 21
+
+
 def test_corruption_is_copied_as_it_is_and_reported(tmp_path: Path) -> None:
     content = plain(1, [1]) + mint(2)[:-1] + b"~" + mint(3) + mint(4)[:-2]
     put(tmp_path, wal_1=content)

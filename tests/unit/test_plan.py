@@ -196,6 +196,42 @@ def test_a_file_without_header_is_known_by_its_name_alone(tmp_path: Path, gone: 
     assert (opened.kind, opened.segment) == (FaultKind.MISSING_SEGMENT, gone)
 
 
+def test_a_segment_that_is_listed_and_never_there_is_not_looked_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.put(tmp_path, wal_1=FIRST)
+    opened: list[str] = []
+
+    def gone(_: Directory, name: str) -> int:
+        opened.append(name)
+        raise FileNotFoundError(name)
+
+    with Directory(tmp_path) as directory:
+        (segment,) = directory.segments()
+        monkeypatch.setattr(Directory, "open", gone)
+        monkeypatch.setattr(plan, "list_all", lambda _: [segment])
+        fault = open_listed(directory, segment)
+    assert isinstance(fault, plan.Fault)
+    assert (fault.kind, fault.segment, fault.offset) == (FaultKind.UNREADABLE_SEGMENT, "wal-1.v1", 0)
+    assert opened == ["wal-1.v1"] * 5
+
+
+def test_a_folder_that_is_never_quiet_is_not_listed_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders.put(tmp_path, wal_1=FIRST)
+    names, listed = Directory.names, []
+
+    def busy(self: Directory, *words: object) -> object:
+        listed.append(len(listed) + 2)
+        folders.put(tmp_path, **{f"wal_{listed[-1]}": folders.plain(listed[-1], [10 * listed[-1]])})
+        return names(self, *words)
+
+    monkeypatch.setattr(Directory, "names", busy)
+    with Directory(tmp_path) as directory:
+        found = [segment.number for segment in plan.list_all(directory)]
+    assert len(listed) == 51
+    assert found == list(range(1, 52))  # and the last name came too late
+
+
 SECOND = folders.plain(2, [4, 5])
 SECOND_CRC = int.from_bytes(folders.plain(2, [4])[: -len(folders.mint(4))][-4:], "little")
 

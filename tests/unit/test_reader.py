@@ -257,6 +257,29 @@ def test_the_warning_counts_the_faults_that_are_left_out_as_well(
     assert (len(reader.report.faults), reader.report.faults_left_out) == (1, 3)
 
 
+def test_of_the_faults_that_are_left_out_only_those_count_by_which_records_can_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs.log(tmp_path, *[[logs.record(lsn)] for lsn in range(1, 5)])
+    (tmp_path / "wal-2.v1").unlink()
+    for name in ("wal-7.v1", "wal-8.v1", "wal-9.v1"):
+        (tmp_path / name).touch()
+    for limit, left_out in ((0, 1), (1, 1), (3, 1), (4, 0)):
+        monkeypatch.setattr("walcore.reader.MAX_FAULTS", limit)
+        _, faults, report = met(tmp_path)
+        assert faults == ["empty_segment", "empty_segment", "empty_segment", "missing_segment"][:limit]
+        assert (report.faults_left_out, report.complete) == (left_out, False)
+    monkeypatch.setattr("walcore.reader.MAX_FAULTS", 1)
+    told = r"is not complete: 1 fault by which records can be missing; see the reader's report$"
+    with pytest.warns(WalDamageWarning, match=told):
+        assert list(Reader(tmp_path)) == [logs.record(lsn) for lsn in (1, 3, 4)]
+    logs.log(tmp_path / "sound", [logs.record(1)])
+    (tmp_path / "sound" / "wal-7.v1").touch()
+    monkeypatch.setattr("walcore.reader.MAX_FAULTS", 0)
+    report = met(tmp_path / "sound")[2]
+    assert (report.faults, report.faults_left_out, report.complete) == ((), 0, True)
+
+
 def test_a_fault_of_a_file_without_a_header_is_at_its_beginning(tmp_path: Path) -> None:
     logs.log(tmp_path, [logs.record(1)])
     (tmp_path / "wal-8.v1").write_bytes(b"")
