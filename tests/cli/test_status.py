@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 from commands import COMMAND, environment, run_alone, spawn
 
@@ -50,6 +51,11 @@ def test_without_a_command_the_help_lists_them_in_the_order_of_need_and_goes_to_
     listed = done.err.partition("Commands:")[2].split("\n\n")[0]
     assert re.findall(r"^  (\w+)  ", listed, re.MULTILINE) == list(COMMANDS)
     assert run("--help").out == done.err
+
+
+def test_a_wrong_call_that_belongs_to_no_command_is_named_without_its_usage(capsys):
+    assert app._refused(click.UsageError("not like\n   this")) == 2
+    assert capsys.readouterr() == ("", "walcore: not like this\n")
 
 
 def test_a_locked_log_is_status_3_and_the_holder_is_named(log, turtle):

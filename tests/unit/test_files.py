@@ -148,17 +148,20 @@ def test_only_regular_files_are_opened(tmp_path: Path, odd: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "group", "owned", "expected"),
+    ("mode", "user", "group", "owned", "expected"),
     [
-        (0o664, 0, True, 0o664),  # the same group
-        (0o664, 1, True, 0o664),  # given to theirs
-        (0o664, 1, False, 0o644),  # not given: a strange group may what everybody may
-        (0o640, 1, False, 0o600),
-        (0o627, 1, False, 0o627),
+        (0o664, 0, 0, True, 0o664),  # the same user and group
+        (0o664, 0, 1, True, 0o664),  # given to theirs
+        (0o664, 0, 1, False, 0o644),  # not given: a strange group may what everybody may
+        (0o640, 0, 1, False, 0o600),
+        (0o627, 0, 1, False, 0o627),
+        (0o640, 1, 0, True, 0o640),
+        (0o640, 1, 0, False, 0o640),  # another user's, in a group that is theirs as well
+        (0o640, 1, 1, False, 0o600),
     ],
 )
 def test_a_copy_is_for_those_who_could_read_the_original(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, group: int, owned: bool, expected: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, user: int, group: int, owned: bool, expected: int
 ) -> None:
     given: list[tuple[int, int]] = []
     modes: list[int] = []
@@ -169,12 +172,12 @@ def test_a_copy_is_for_those_who_could_read_the_original(
             raise PermissionError(errno.EPERM, "no")
 
     def status(fd: int) -> os.stat_result:
-        permissions, gid = (mode, 7 + group) if fd == 1 else (0o600, 7)
-        return os.stat_result((0o100000 | permissions, 1, 1, 1, 5, gid, 0, 0, 0, 0))
+        permissions, uid, gid = (mode, 5 + user, 7 + group) if fd == 1 else (0o600, 5, 7)
+        return os.stat_result((0o100000 | permissions, 1, 1, 1, uid, gid, 0, 0, 0, 0))
 
     monkeypatch.setattr(system.calls, "fchown", chown)
     monkeypatch.setattr(system.calls, "fstat", status)
     monkeypatch.setattr(system.calls, "fchmod", lambda _fd, to: modes.append(to))
     files.inherit(1, 2)
-    assert given == ([(5, 8)] if group else [])
+    assert given == ([(5 + user, 7 + group)] if user or group else [])
     assert (modes or [0o600]) == [expected]

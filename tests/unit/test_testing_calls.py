@@ -45,19 +45,21 @@ def test_sendfile_is_seen_whichever_of_its_ends_is_watched(tmp_path: Path, way: 
     assert target.read_bytes() == DATA[start:]
 
 
-def test_files_elsewhere_are_sent_and_cut_as_ever(tmp_path: Path) -> None:
+def test_files_elsewhere_are_sent_cut_and_opened_up_as_ever(tmp_path: Path) -> None:
     with Disk(tmp_path / "d") as disk:
         disk.fault("*", errno.EIO, times=None)
         put(tmp_path / "source", DATA)
         ours, theirs = os.open(tmp_path / "source", os.O_RDWR), os.open(tmp_path / "target", os.O_WRONLY | os.O_CREAT)
         assert os.sendfile(theirs, ours, 7, len(DATA)) == len(DATA) - 7
         os.ftruncate(ours, 3)
+        os.fchmod(ours, 0o604)
         os.close(ours)
         os.close(theirs)
         assert (disk.journal, disk.calls) == ([], [])
         disk.faults.clear()
     assert (tmp_path / "target").read_bytes() == DATA[7:]
     assert (tmp_path / "source").read_bytes() == DATA[:3]
+    assert stat.S_IMODE((tmp_path / "source").stat().st_mode) == 0o604
 
 
 def test_only_the_core_meets_an_interruption_whatever_is_called(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import stat
 from pathlib import Path
 
 import folders
@@ -69,6 +70,20 @@ def test_the_power_goes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             disk.crash()
         assert standin.still(fd, standin.key_of((tmp_path / "b").stat()))
     os.close(fd)
+
+
+def test_a_descriptor_that_was_closed_unseen_keeps_its_power(tmp_path: Path) -> None:
+    (tmp_path / "b").touch()
+    with Disk(tmp_path / "d") as disk:
+        fds = [os.open(disk.path / name, os.O_WRONLY | os.O_CREAT) for name in "acd"]
+        os.dup2(elsewhere := os.open(tmp_path / "b", os.O_WRONLY), fds[1])
+        os.close(elsewhere)
+        disk.crash()
+        key = standin.key_of((tmp_path / "b").stat())
+        assert [standin.still(fd, key) for fd in fds] == [False, True, False]
+        assert [stat.S_ISCHR(os.fstat(fd).st_mode) for fd in fds] == [True, False, True]
+    for fd in fds:
+        os.close(fd)
 
 
 def test_the_power_goes_at_the_nth_call(tmp_path: Path) -> None:
