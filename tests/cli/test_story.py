@@ -181,7 +181,7 @@ def test_the_facts_are_the_same_numbers():
     ],
 )
 def test_the_next_commands_are_called_as_this_one_was(monkeypatch, word, name):
-    monkeypatch.setattr(sys, "argv", [word])
+    monkeypatch.setattr(sys, "argv", [word, "demo"])
     assert demo._own_name() == name
 
 

@@ -24,6 +24,7 @@ def test_defaults_are_those_of_the_design() -> None:
     assert config.buffer_timeout is None
     assert config.on_force is None
     assert config.file_mode is None
+    assert config.max_unsealed_segments == 16
 
 
 def test_values_take_their_one_form() -> None:

@@ -18,6 +18,7 @@ from folders import STORE, plain, put, sealed
 
 import walcore
 from walcore import system
+from walcore.format import MAX_NAME_CHARS, NAME_TOO_LONG
 from walcore.segments import Directory, PurgeMarker, list_segments, open_segment
 
 
@@ -109,6 +110,14 @@ def test_what_has_no_header_says_why(tmp_path: Path) -> None:
         "12": "a folder, not a regular file",
         "13": "torn header",
     }
+
+
+def test_a_name_may_have_so_many_characters_and_not_one_more(tmp_path: Path) -> None:
+    content = folders.plain(1, [1])
+    for size in range(MAX_NAME_CHARS, MAX_NAME_CHARS + 3):
+        (tmp_path / f"wal-{'1'.zfill(size - len('wal-.v1'))}.v1").write_bytes(content)
+    problems = {len(one.name): one.problem for one in list_segments(tmp_path)}
+    assert problems == {MAX_NAME_CHARS: None, MAX_NAME_CHARS + 1: NAME_TOO_LONG, MAX_NAME_CHARS + 2: NAME_TOO_LONG}
 
 
 def test_a_gzip_bomb_is_not_blown_up_for_its_header(tmp_path: Path) -> None:
