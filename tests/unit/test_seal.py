@@ -41,7 +41,9 @@ def test_a_segment_becomes_gzip_with_its_summary(directory: Directory, codec: st
     assert (found.sealed, found.header) == (True, segment.header)
     check = check_segment(found)
     assert (check.faults, check.summary) == ((), (3999, zlib.crc32(content)))
-    subprocess.run(["gunzip", "-t", str(path)], check=True)
+    # Not with a sanitizer's library, which gunzip's author never met.
+    without = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    subprocess.run(["gunzip", "-t", str(path)], check=True, env=without)
 
 
 def test_sealing_twice_gives_the_same_bytes_without_name_or_time(directory: Directory, codec: str) -> None:
