@@ -16,6 +16,7 @@ from standing import (
     Question,
     answer,
     best_peer,
+    latency,
     left_out,
     memory,
     pairs,
@@ -95,9 +96,21 @@ def test_memory_is_what_the_load_added_and_the_least_of_the_peers_stands_beside_
     assert memory({}).rival == "not measured"
 
 
+def test_the_slowest_commits_are_held_to_the_time_of_a_sync() -> None:
+    def took(*microseconds: float) -> dict[str, list[dict[str, float]]]:
+        return {"w3x64": [{"round": number, "p99_us": one} for number, one in enumerate(microseconds)]}
+
+    raw = {RAW: {"w2-256": rounds(4000, 5000, 9000)}}
+    row = latency({OURS: took(900, 3000, 950), "quick": took(800), "slow": took(5000)} | raw)
+    assert (row.walcore, row.rival, row.goal, row.reached) == ("0.9 ms", "quick: 0.8 ms", "< 1 ms", True)
+    assert latency({OURS: took(1100)} | raw).reached is False
+    assert latency({OURS: took(1100)}).reached is None
+    assert latency({}).rival == "not measured"
+
+
 def test_every_question_has_its_row_whether_it_ran_or_not() -> None:
     empty = [line for part in rows({}, {}) for line in part]
-    assert len(empty) == 18
+    assert len(empty) == 19
     assert all("not measured" in line.rival for line in empty)
     harness = {OURS: {"w1-32": rounds(30)}, "lmdb": {"w1-32": rounds(10)}}
     clients = {TASKS: {"clients-64": rounds(50)}, "etcd": {"clients-64": rounds(100)}}
