@@ -223,8 +223,10 @@ class Pass:
         number = len(losses) + self.faults_left_out  # which may be all, behind many that are harmless
         if number and self.mode in (ReadMode.SEGMENT, ReadMode.SALVAGE):
             many = "1 fault" if number == 1 else f"{number} faults"
-            met = [f", first {one.kind} in {one.segment} at byte {one.offset} ({one.detail})" for one in losses[:1]]
-            msg = f"{self.path} is not complete: {many} by which records can be missing{''.join(met)}"
+            msg = f"{self.path} is not complete: {many} by which records can be missing"
+            if losses:
+                first = losses[0]
+                msg += f", first {first.kind} in {first.segment} at byte {first.offset} ({first.detail})"
             warnings.warn(f"{msg}; see the reader's report", WalDamageWarning, stacklevel=3)
 
     # -- segments -----------------------------------------------------------------------------------------------------

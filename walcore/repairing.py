@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from walcore import quarantine
 from walcore.config import checked_store_uuid
 from walcore.diagnosis import diagnose
 from walcore.errors import WalError
@@ -202,7 +203,7 @@ class _Repair:
         return tuple(dict.fromkeys(self.copies + [one.copy for one in opening.cut + opening.quarantined if one.copy]))
 
     def _keep(self, one: Salvage) -> None:
-        self.copies.append(self.directory.quarantine(one.name, 0, one.segment.size, one.highest_lsn))
+        self.copies.append(quarantine.keep(self.directory, one.name, 0, one.segment.size, one.highest_lsn))
 
     def _set_aside(self, one: Salvage) -> None:
         self._keep(one)
@@ -210,7 +211,7 @@ class _Repair:
 
     def _set_marker_aside(self) -> None:
         size = calls.stat(PURGE_NAME, dir_fd=self.directory.fd, follow_symlinks=False).st_size
-        self.copies.append(self.directory.quarantine(PURGE_NAME, 0, size, 0))
+        self.copies.append(quarantine.keep(self.directory, PURGE_NAME, 0, size, 0))
         self.directory.drop(PURGE_NAME)
         self.directory.sync()
 

@@ -29,7 +29,6 @@ from walcore.files import (
     folder_mode,
     inherit,
     open_regular,
-    same_content,
     told,
     write_all,
 )
@@ -403,49 +402,6 @@ class Directory:
                 calls.close(target)
         finally:
             calls.close(source)
-
-    # -- quarantine ---------------------------------------------------------------------------------------------------
-
-    def quarantine(self, name: str, start: int, end: int, lsn: int) -> str:
-        """Copy bytes `start` to `end` of `name` into the quarantine and bring them to the disk; `name` stays as it is.
-
-        The copy's name tells the range and `lsn`, the highest LSN in it, so that no opening has to read it for that.
-        Made again after a crash, the same copy is not kept twice.
-
-        Returns:
-            The copy's path within the directory.
-        """
-        target = f"{name}.{start}-{end}.lsn{lsn}"
-        temporary = target + fmt.TEMPORARY_SUFFIX
-        path = self.path / fmt.QUARANTINE_NAME
-        with Directory(path, create=True, within=self.fd, file_mode=self.file_mode) as folder:
-            try:
-                self.copy(name, folder, temporary, start, end)
-            except OSError:
-                with suppress(OSError):  # nothing in it: left as it was
-                    calls.rmdir(fmt.QUARANTINE_NAME, dir_fd=self.fd)
-                raise
-            target = folder._keep(temporary, target)
-            folder.sync()
-        self.sync()
-        return f"{fmt.QUARANTINE_NAME}/{target}"
-
-    def _keep(self, temporary: str, target: str) -> str:
-        name, attempt = target, 1
-        while True:
-            with suppress(FileExistsError):
-                self.publish(temporary, name)
-                return name
-            if self._same(temporary, name):
-                self.drop(temporary)
-                return name
-            attempt += 1
-            name = f"{target}.{attempt}"
-
-    def _same(self, one: str, other: str) -> bool:
-        with told("read", self.path / other), self.opened(one) as left, self.opened(other) as right:
-            self.sync_data(right, other)
-            return same_content(left, right)
 
     # -- small files --------------------------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ def test_of_a_pair_with_the_same_bytes_the_plain_file_goes(tmp_path: Path) -> No
 def test_a_pair_larger_than_what_is_compared_at_a_time_is_compared_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("walcore.opening.COPY_BYTES", 1000)
+    monkeypatch.setattr("walcore.takeover.COPY_BYTES", 1000)
     content = plain(1, range(1, 100))
     assert pair(tmp_path / "same", content, sealed(content, 99))[1] == ["wal-1.v1.gz"]
     other = content[:-60] + mint(99, "urn:98")[-60:]

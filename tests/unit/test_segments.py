@@ -1,4 +1,4 @@
-"""The directory: names, order, exclusive creation, quarantine, and what is never touched."""
+"""The directory: names, order, exclusive creation, deletion, and what is never touched."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from folders import STORE, plain, put, sealed
 
 import walcore
-from walcore import system
+from walcore import quarantine, system
 from walcore.format import MAX_NAME_CHARS, NAME_TOO_LONG
 from walcore.segments import Directory, PurgeMarker, list_segments, open_segment
 
@@ -298,7 +298,7 @@ def test_files_are_private(tmp_path: Path) -> None:
     try:
         with Directory(tmp_path / "wal", create=True) as directory:
             os.close(directory.create_segment(1, 1, STORE, 0).fd)
-            directory.quarantine("wal-1.v1", 0, 4, 0)
+            quarantine.keep(directory, "wal-1.v1", 0, 4, 0)
             directory.write_line("walcore.state", {})
     finally:
         os.umask(old)
@@ -325,29 +325,6 @@ def test_only_the_very_file_is_deleted(tmp_path: Path) -> None:
             assert not directory.delete(replace(segment, inode=other.inode))
             assert segment.path.exists()
             assert directory.delete(segment)
-
-
-def test_the_same_bytes_are_quarantined_once_and_others_beside_them(tmp_path: Path) -> None:
-    put(tmp_path, wal_1=b"0123456789")
-    with Directory(tmp_path) as directory:
-        first = directory.quarantine("wal-1.v1", 2, 6, 17)
-        assert first == "quarantine/wal-1.v1.2-6.lsn17"
-        assert (tmp_path / first).read_bytes() == b"2345"
-        assert directory.quarantine("wal-1.v1", 2, 6, 17) == first
-        put(tmp_path, wal_1=b"abcdefghij")
-        assert directory.quarantine("wal-1.v1", 2, 6, 17) == first + ".2"
-        with pytest.raises(OSError, match="file ended at 10, 12 bytes were expected"):
-            directory.quarantine("wal-1.v1", 2, 12, 17)
-    assert len(list((tmp_path / "quarantine").iterdir())) == 2
-
-
-def test_a_quarantine_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
-    put(tmp_path / "wal", wal_1=b"0123456789")
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "wal" / "quarantine").symlink_to(tmp_path / "outside")
-    with Directory(tmp_path / "wal") as directory, pytest.raises(OSError, match="quarantine"):
-        directory.quarantine("wal-1.v1", 0, 5, 0)
-    assert not list((tmp_path / "outside").iterdir())
 
 
 def test_a_small_file_survives_no_change(tmp_path: Path) -> None:
