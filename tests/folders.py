@@ -36,6 +36,16 @@ def plain(number: int, lsns: Iterable[int], store: str = STORE) -> bytes:
     return header + b"".join(mint(lsn) for lsn in lsns)
 
 
+FIRST = plain(1, range(1, 6))
+
+
+def headless(content: bytes) -> bytes:
+    """A segment with one bit of its header flipped: its records are there, and nothing tells whose and where."""
+    damaged = bytearray(content)
+    damaged[12] ^= 1
+    return bytes(damaged)
+
+
 def sealed(content: bytes, last_id: int) -> bytes:
     """What sealing makes of the bytes of a plain segment."""
     return gzip.compress(content + oracle.summary_frame(last_id, zlib.crc32(content)), mtime=0)

@@ -26,6 +26,11 @@ def rows(done):
     return [json.loads(line) for line in done.lines]
 
 
+def shown(run, wal):
+    """What `cat` prints behind the LSN, the id and the kind of each record."""
+    return [line.split(None, 3)[3] for line in run("cat", wal).lines]
+
+
 def test_cat_prints_one_line_a_record_whatever_is_in_it(run, log):
     assert [line.split(None, 3) for line in run("cat", log).lines] == [
         ["1", "1", "I", "<http://e/a>"],
@@ -41,7 +46,7 @@ def test_no_control_character_of_a_value_reaches_a_terminal(run, tmp_path):
         wal.log_mint(1, "I", "http://e/\x1b[2J")
         wal.log_mint(2, "L", "a\tb\x9b", language="de\x07")
         wal.log_mint(3, "L", "c", datatype="e:\r\u202e")
-    assert [line.split(None, 3)[3] for line in run("cat", tmp_path / "wal").lines] == [
+    assert shown(run, tmp_path / "wal") == [
         r"<http://e/\u001B[2J>",
         r'"a\tb\u009B"@de\u0007',
         r'"c"^^<e:\r\u202E>',
@@ -53,7 +58,7 @@ def test_a_literal_without_datatype_or_with_that_of_plain_strings_is_shown_witho
         wal.log_mint(1, "L", "a")
         wal.log_mint(2, "L", "b", datatype="http://www.w3.org/2001/XMLSchema#string")
         wal.log_mint(3, "L", "c", datatype="http://www.w3.org/2001/XMLSchema#strin")
-    assert [line.split(None, 3)[3] for line in run("cat", tmp_path / "wal").lines] == [
+    assert shown(run, tmp_path / "wal") == [
         '"a"',
         '"b"',
         '"c"^^<http://www.w3.org/2001/XMLSchema#strin>',

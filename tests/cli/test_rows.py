@@ -13,14 +13,13 @@ pytest.importorskip("rich")
 
 from walcore.cli.output import size
 
-FIRST = folders.plain(1, range(1, 6))
 SEALED = folders.sealed(folders.plain(2, range(6, 10)), 9)
 LAST = folders.plain(3, [10, 11])
 
 
 @pytest.fixture
 def wal(tmp_path):
-    folders.put(tmp_path / "wal", wal_1=FIRST, wal_6_gz=SEALED, wal_10=LAST)
+    folders.put(tmp_path / "wal", wal_1=folders.FIRST, wal_6_gz=SEALED, wal_10=LAST)
     openings.close_cleanly(tmp_path / "wal", 11)
     return tmp_path / "wal"
 
@@ -43,7 +42,7 @@ def test_info_tells_of_the_log_and_each_segment(run, wal):
     log, *segments = rows(run("info", wal, "--json"))
     assert log == {
         "what": "log", "directory": str(wal), "store": folders.STORE, "segments": 3, "sealed": 1,
-        "bytes": len(FIRST) + len(SEALED) + len(LAST), "first_segment": 1, "last_segment": 3, "writing": False,
+        "bytes": len(folders.FIRST) + len(SEALED) + len(LAST), "first_segment": 1, "last_segment": 3, "writing": False,
         "closed_cleanly": True, "last_lsn_noted": 11, **NONE_BESIDE,
     }  # fmt: skip
     assert segments[1] == {
@@ -55,7 +54,7 @@ def test_info_tells_of_the_log_and_each_segment(run, wal):
 
 def test_info_shows_the_same(run, wal):
     shown = words(run("info", wal))
-    assert f"segments 3, 1 of them sealed, {size(len(FIRST) + len(SEALED) + len(LAST))}" in shown
+    assert f"segments 3, 1 of them sealed, {size(len(folders.FIRST) + len(SEALED) + len(LAST))}" in shown
     assert "writer none; closed cleanly: yes" in shown
     assert "last LSN 11 when last noted" in shown
     assert f"2 wal-6.v1.gz sealed {len(SEALED)} 6 2023-11-14 22:13:20" in shown
@@ -95,7 +94,7 @@ def test_verify_tells_what_was_read(run, wal, monkeypatch):
     (log,) = rows(run("verify", wal, "--json"))
     assert log == {
         "what": "log", "directory": str(wal), "complete": True, "segments": 3,
-        "bytes": len(FIRST) + len(SEALED) + len(LAST), "records": 11, "first_lsn": 1, "last_lsn": 11,
+        "bytes": len(folders.FIRST) + len(SEALED) + len(LAST), "records": 11, "first_lsn": 1, "last_lsn": 11,
         "faults_left_out": 0, "iris": 11, "blank_nodes": 0, "literals": 0, "namespaces": 0, **NONE_BESIDE,
         "seconds": 0.5,
     }  # fmt: skip
@@ -109,13 +108,13 @@ def test_verify_tells_what_was_read(run, wal, monkeypatch):
 
 
 def test_verify_tells_of_damage_and_how_to_go_on(run, wal):
-    damaged = bytearray(FIRST)
+    damaged = bytearray(folders.FIRST)
     damaged[damaged.index(b"urn:3")] ^= 1
     folders.put(wal, wal_1=bytes(damaged))
     done = run("verify", wal, "--json")
     log, fault = rows(done)
     assert (done.status, log["complete"], log["records"]) == (1, False, 10)
-    offset = len(FIRST) - sum(len(folders.mint(lsn)) for lsn in (3, 4, 5))
+    offset = len(folders.FIRST) - sum(len(folders.mint(lsn)) for lsn in (3, 4, 5))
     assert fault == {
         "what": "fault", "kind": "corrupt_frame", "segment": "wal-1.v1", "offset": offset, "lsn_before": 2,
         "lsn_after": 4, "detail": fault["detail"],
@@ -129,7 +128,7 @@ def test_verify_tells_of_damage_and_how_to_go_on(run, wal):
 
 
 def test_faults_that_are_not_listed_are_counted_and_are_damage(run, wal, monkeypatch):
-    damaged = bytearray(FIRST)
+    damaged = bytearray(folders.FIRST)
     for value in (b"urn:1", b"urn:3", b"urn:5"):
         damaged[damaged.index(value)] ^= 1
     folders.put(wal, wal_1=bytes(damaged))

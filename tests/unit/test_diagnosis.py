@@ -12,20 +12,11 @@ import walcore
 from walcore import salvage
 from walcore.segments import list_segments
 
-FIRST = folders.plain(1, range(1, 6))
-
-
-def headless(lsns: range) -> bytes:
-    """A segment whose header is damaged."""
-    content = bytearray(folders.plain(9, lsns))
-    content[12] ^= 1
-    return bytes(content)
-
 
 def test_another_stores_segment_is_known_under_a_name_that_hides_what_it_is(tmp_path: Path) -> None:
     """Gzip under a plain name, of which reading sees no header: its records are not the log's."""
     foreign = folders.sealed(folders.plain(2, [6, 7], folders.OTHER_STORE), 7)
-    wal = folders.put(tmp_path / "wal", wal_1=FIRST, wal_6=foreign)
+    wal = folders.put(tmp_path / "wal", wal_1=folders.FIRST, wal_6=foreign)
     plan = walcore.repair(wal)
     (step,) = plan.steps
     assert (step.action, step.segment, step.detail) == ("set aside", "wal-6.v1", "it belongs to another store")
@@ -40,9 +31,9 @@ def test_a_number_that_a_segment_without_records_has_is_not_free(
 ) -> None:
     wal = folders.put(
         tmp_path / "wal",
-        wal_1=FIRST,
+        wal_1=folders.FIRST,
         wal_6=folders.plain(2, []),
-        wal_7=headless(range(7, 9)),
+        wal_7=folders.headless(folders.plain(9, range(7, 9))),
         wal_10=folders.plain(next_number, [10]),
     )
     plan = walcore.repair(wal)
