@@ -119,21 +119,19 @@ def memory(samples: Samples) -> Row:
 def latency(samples: Samples) -> Row:
     """How long all but one of a hundred commits take at most, where 64 threads commit; the goal is in syncs."""
     raw = samples.get(RAW, {}).get("w2-256", [])
-    sync = median(one["per_s"] for one in raw) if raw else None
-    in_ms = {
-        side: works | {"w3x64": [one | {"p99_ms": one["p99_us"] / 1000} for one in works["w3x64"]]}
-        for side, works in samples.items()
-        if "w3x64" in works and all("p99_us" in one for one in works["w3x64"])
-    }
-    return less(in_ms, "... 99 of 100 take at most", "w3x64", "p99_ms", "ms", SYNCS * 1000 / sync if sync else None)
+    most = SYNCS * 1000 / median(one["per_s"] for one in raw) if raw else None
+    return less(samples, "... 99 of 100 take at most", "w3x64", "p99_us", "ms", most, per=1000)
 
 
-def less(samples: Samples, question: str, work: str, key: str, unit: str, most: float | None) -> Row:
-    """A row of what should be little: walcore's median, who of the peers has the least, and the goal."""
+def less(samples: Samples, question: str, work: str, key: str, unit: str, most: float | None, *, per: float = 1) -> Row:
+    """A row of what should be little: walcore's median, who of the peers has the least, and the goal.
+
+    `per` of what `key` counts are a `unit`.
+    """
     found = {
-        side: median(one[key] for one in works[work])
+        side: median(one[key] for one in works[work]) / per
         for side, works in samples.items()
-        if works.get(work) and (side == OURS or side not in NO_PEERS)
+        if key in works.get(work, [{}])[0] and (side == OURS or side not in NO_PEERS)
     }
     if OURS not in found:
         return Row(question=question, walcore="", rival="not measured")
