@@ -137,3 +137,12 @@ def test_a_file_without_its_header_is_one_of_the_pair_that_its_name_tells(tmp_pa
     assert [moved.segment for moved in opening.quarantined] == [damaged]
     assert "is sound" in opening.quarantined[0].reason
     assert (opening.faults, opening.next_lsn) == ((), 3)
+
+
+def test_a_pair_that_is_met_first_need_not_be_the_first_of_the_log(tmp_path: Path) -> None:
+    """A file without a readable header comes before all others, and its twin with it."""
+    content = plain(2, [5, 6])
+    put(tmp_path, wal_1=plain(1, [1, 2]), wal_5=folders.headless(content), wal_5_gz=sealed(content, 6))
+    opening = reopen(tmp_path)
+    assert [one.name for one in opening.to_seal] == ["wal-1.v1"]
+    assert (opening.state.number, opening.next_number, opening.next_lsn) == (2, 3, 7)
